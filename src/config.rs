@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What premount uses of config.json (runtime-spec config.md), and nothing more: a capability, a
+//! seccomp action or a namespace that no library knows yet must not stop a restore.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{self, LinuxIdMapping};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+use crate::json;
+use crate::mount::Mount;
+
+/// The file's name in a bundle (runtime-spec bundle.md).
+pub const FILE_NAME: &str = "config.json";
+/// Most bytes in it.
+pub const MAX_SIZE: usize = 16 << 20;
+/// The annotation that says whether premount acts: `true` or `false`, and nothing else.
+pub const RESTORE_ANNOTATION: &str = "io.premount.restore";
+
+/// The part of a configuration that premount uses.
+#[derive(Debug)]
+pub struct Config {
+    /// `root.path`, absolute.
+    pub rootfs: PathBuf,
+    /// `mounts`, in their order.
+    pub mounts: Vec<Mount>,
+    /// Who owns what the container's root creates.
+    pub owner: Owner,
+}
+
+/// A user and a group of the host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    root: Option<Box<RawValue>>,
+    mounts: Option<Vec<Box<RawValue>>>,
+    linux: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct WrittenRoot {
+    path: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenLinux {
+    uid_mappings: Option<Vec<LinuxIdMapping>>,
+    gid_mappings: Option<Vec<LinuxIdMapping>>,
+}
+
+#[derive(Default, Deserialize)]
+struct WrittenAnnotations {
+    #[serde(rename = "io.premount.restore")]
+    restore: Option<String>,
+}
+
+impl Config {
+    /// Parses the text of `file`; relative paths in it start at `bundle`.
+    pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
+        let written: Written = json::object(text, file, "")?;
+        let missing = |place| Error::invalid(file, place, "missing");
+        let root = written.root.ok_or_else(|| missing("root"))?;
+        let root: WrittenRoot = json::object(root.get(), file, "root")?;
+        let root = root.path.filter(|path| !path.as_os_str().is_empty());
+        let root = root.ok_or_else(|| missing("root.path"))?;
+        let mut mounts = Vec::new();
+        for (index, mount) in written
+            .mounts
+            .ok_or_else(|| missing("mounts"))?
+            .iter()
+            .enumerate()
+        {
+            let place = format!("mounts[{index}]");
+            let mount: runtime::Mount = json::object(mount.get(), file, &place)?;
+            mounts.push(Mount::new(&mount, bundle).map_err(|(field, reason)| {
+                Error::invalid(file, format!("{place}.{field}"), reason)
+            })?);
+        }
+        let linux: WrittenLinux = optional_object(written.linux.as_deref(), file, "linux")?;
+        let owner = Owner {
+            uid: mapped_root(linux.uid_mappings.as_deref()),
+            gid: mapped_root(linux.gid_mappings.as_deref()),
+        };
+        Ok(Self {
+            rootfs: bundle.join(root),
+            mounts,
+            owner,
+        })
+    }
+}
+
+/// Whether `text` is an OCI configuration at all: it says of which version it is.
+pub fn is_oci(text: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned {
+        #[serde(rename = "ociVersion")]
+        _oci_version: String,
+    }
+    json::object::<Versioned>(text, Path::new(FILE_NAME), "").is_ok()
+}
+
+/// The value of [`RESTORE_ANNOTATION`] in a configuration.
+pub fn restore(text: &str, file: &Path) -> Result<Option<String>, Error> {
+    #[derive(Deserialize)]
+    struct Annotated {
+        annotations: Option<Box<RawValue>>,
+    }
+    let written: Annotated = json::object(text, file, "")?;
+    restore_annotation(written.annotations.as_deref(), file)
+}
+
+/// The value of [`RESTORE_ANNOTATION`] among `annotations`.
+pub fn restore_annotation(
+    annotations: Option<&RawValue>,
+    file: &Path,
+) -> Result<Option<String>, Error> {
+    let written: WrittenAnnotations = optional_object(annotations, file, "annotations")?;
+    Ok(written.restore)
+}
+
+fn optional_object<T: Default + serde::de::DeserializeOwned>(
+    value: Option<&RawValue>,
+    file: &Path,
+    place: &str,
+) -> Result<T, Error> {
+    value.map_or_else(
+        || Ok(T::default()),
+        |value| json::object(value.get(), file, place),
+    )
+}
+
+/// The host's number for the container's 0 (user_namespaces(7)); without a mapping, 0 itself.
+fn mapped_root(mappings: Option<&[LinuxIdMapping]>) -> u32 {
+    let root = |map: &&LinuxIdMapping| map.container_id() == 0 && map.size() > 0;
+    mappings
+        .unwrap_or_default()
+        .iter()
+        .find(root)
+        .map_or(0, LinuxIdMapping::host_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Config, Error> {
+        Config::parse(text, Path::new("config.json"), Path::new("/bundle"))
+    }
+
+    fn complaint(text: &str) -> String {
+        parsed(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_bundle() {
+        let config = parsed(r#"{"root":{"path":"rootfs"},"mounts":[]}"#).unwrap();
+        assert_eq!(config.rootfs, Path::new("/bundle/rootfs"));
+    }
+
+    #[test]
+    fn the_owner_is_the_mapped_root() {
+        let text = r#"{"root":{"path":"r"},"mounts":[],"linux":{
+            "uidMappings":[{"containerID":1,"hostID":5,"size":1},
+                           {"containerID":0,"hostID":100000,"size":1}],
+            "gidMappings":[{"containerID":0,"hostID":200000,"size":9}]}}"#;
+        assert_eq!(
+            parsed(text).unwrap().owner,
+            Owner {
+                uid: 100_000,
+                gid: 200_000
+            }
+        );
+    }
+
+    #[test]
+    fn what_no_library_knows_yet_is_no_error() {
+        let text = r#"{"ociVersion":"9.0","root":{"path":"r"},"mounts":[],
+            "process":{"capabilities":{"bounding":["CAP_TELEPORT"]}},
+            "linux":{"namespaces":[{"type":"dream"}],
+                     "seccomp":{"defaultAction":"SCMP_ACT_SHRUG"}},"future":{"x":[1]}}"#;
+        parsed(text).unwrap();
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        for (text, error) in [
+            (r#"{"mounts":[]}"#, "config.json: root: missing"),
+            (
+                r#"{"root":{},"mounts":[]}"#,
+                "config.json: root.path: missing",
+            ),
+            (
+                r#"{"root":{"path":""},"mounts":[]}"#,
+                "config.json: root.path: missing",
+            ),
+            (
+                r#"{"root":7,"mounts":[]}"#,
+                "config.json: root: a number, where an object belongs",
+            ),
+            (r#"{"root":{"path":"r"}}"#, "config.json: mounts: missing"),
+            ("[]", "config.json: an array, where an object belongs"),
+            (
+                r#"{"root":{"path":"r"},"mounts":[{"destination":"/a"},{"type":"tmpfs"}]}"#,
+                "config.json: mounts[1]: missing field `destination`",
+            ),
+            (
+                r#"{"root":{"path":"r"},"mounts":[{"destination":"a"}]}"#,
+                "config.json: mounts[0].destination: not an absolute path: a",
+            ),
+            (
+                r#"{"root":{"path":"r"},"mounts":[["/a"]]}"#,
+                "config.json: mounts[0]: an array, where an object belongs",
+            ),
+        ] {
+            assert_eq!(complaint(text), error);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The last step: makes what a plan found missing. It never opens, empties, replaces or changes
+//! anything that is there, and follows no link.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use tracing::info;
+
+use crate::config::Owner;
+use crate::error::{Cause, Failure};
+use crate::escape::Quoted;
+use crate::hosts::Hosts;
+use crate::log::TARGET;
+use crate::mount::MountpointKind;
+use crate::path::component_ends;
+use crate::plan::{Missing, Plan, Status};
+use crate::sys::{self, InodeKind};
+
+/// What became of a mount of the plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What was created for it, outermost first.
+    pub created: Vec<Created>,
+    /// Why its mountpoint isn't there.
+    pub failure: Option<Failure>,
+}
+
+/// A new inode.
+#[derive(Debug)]
+pub struct Created {
+    /// Its host path.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: MountpointKind,
+}
+
+/// Makes all that can be made, in the order of the plan; an outcome for each of its mounts.
+pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
+    let Plan { mounts, hosts, .. } = plan;
+    if !mounts
+        .iter()
+        .any(|planned| matches!(planned.status, Status::Missing(_)))
+    {
+        return outcomes_of(plan);
+    }
+    sys::reset_umask();
+    let ready = if owner == Owner::default() {
+        Ok(())
+    } else {
+        sys::create_as(owner.uid, owner.gid).map_err(Cause::system("setfsuid"))
+    };
+    let make = |planned: &crate::plan::PlannedMount| -> Outcome {
+        let mount = planned.mount.written.as_bytes();
+        match &planned.status {
+            Status::Missing(missing) => {
+                let kind = planned.kind.unwrap_or(MountpointKind::Directory);
+                let mut making = Making {
+                    hosts: &mut *hosts,
+                    mount,
+                    missing,
+                    created: Vec::new(),
+                };
+                let made = ready.map_err(|cause| (missing.path.len(), cause));
+                let failure = made
+                    .and_then(|()| making.make(kind))
+                    .err()
+                    .map(|(end, cause)| {
+                        let path = missing.path.get(..end).unwrap_or_default();
+                        let host_path = Some(making.hosts.path(missing.host, path));
+                        Failure {
+                            mount: mount.to_owned(),
+                            host_path,
+                            cause,
+                        }
+                    });
+                Outcome {
+                    created: making.created,
+                    failure,
+                }
+            }
+            status => Outcome {
+                created: Vec::new(),
+                failure: status.failure().cloned(),
+            },
+        }
+    };
+    mounts.iter().map(make).collect()
+}
+
+/// The outcomes of a plan that stays one.
+pub fn outcomes_of(plan: &Plan) -> Vec<Outcome> {
+    let failure = |planned: &crate::plan::PlannedMount| planned.status.failure().cloned();
+    let outcome = |planned| Outcome {
+        created: Vec::new(),
+        failure: failure(planned),
+    };
+    plan.mounts.iter().map(outcome).collect()
+}
+
+struct Making<'a> {
+    hosts: &'a mut Hosts,
+    mount: &'a [u8],
+    missing: &'a Missing,
+    created: Vec<Created>,
+}
+
+impl Making<'_> {
+    /// Makes the directories that are missing, and the mountpoint itself as a `kind`. The error has
+    /// the end of the path that it is about.
+    fn make(&mut self, kind: MountpointKind) -> Result<(), (usize, Cause)> {
+        let Missing {
+            host,
+            path,
+            existing,
+            identity,
+            ..
+        } = self.missing;
+        let existing = *existing;
+        let at = |cause| (existing, cause);
+        let base = path.get(..existing).unwrap_or_default();
+        let mut directory = self.hosts.directory(*host, base).map_err(at)?;
+        // The plan judged this directory, its file system too: another one, moved here since, is
+        // not ours to make anything in.
+        let found = sys::inode(directory.as_fd())
+            .map_err(Cause::system("fstat"))
+            .map_err(at)?;
+        if found.identity != *identity {
+            return Err(at(Cause::Changed));
+        }
+        let mut start = existing;
+        for end in component_ends(path).filter(|&end| end > existing) {
+            let name = path.get(start..end).unwrap_or_default();
+            let name = name.strip_prefix(b"/").unwrap_or(name);
+            start = end;
+            let kind = if end == path.len() {
+                kind
+            } else {
+                MountpointKind::Directory
+            };
+            let next = self
+                .make_one(&directory, name, end, kind)
+                .map_err(|cause| (end, cause))?;
+            match next {
+                Some(next) => directory = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one inode, or finds that it is there by now. Opens it, unless it is a new file.
+    fn make_one(
+        &mut self,
+        directory: &OwnedFd,
+        name: &[u8],
+        end: usize,
+        kind: MountpointKind,
+    ) -> Result<Option<OwnedFd>, Cause> {
+        // Create first and look then: what came in between (another premount, the container) is
+        // found by the same look.
+        let (operation, made) = match kind {
+            MountpointKind::Directory => ("mkdirat", sys::make_directory(directory.as_fd(), name)),
+            MountpointKind::File => ("openat", sys::make_file(directory.as_fd(), name)),
+        };
+        match made {
+            Ok(()) => self.note(end, kind),
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(Cause::System { operation, errno }),
+        }
+        if made.is_ok() && kind == MountpointKind::File {
+            return Ok(None);
+        }
+        // A directory of the container's may stand here instead of ours by now. That is no escape:
+        // it is in the same source, and nothing of it changes but what it gets as a child.
+        let next = self
+            .hosts
+            .open_in(self.missing.host, directory.as_fd(), name)
+            .map_err(Cause::system("openat2"))?;
+        match (
+            sys::inode(next.as_fd())
+                .map_err(Cause::system("fstat"))?
+                .kind,
+            kind,
+        ) {
+            (InodeKind::Directory, MountpointKind::Directory)
+            | (InodeKind::File, MountpointKind::File) => Ok(Some(next)),
+            // A link is never a mountpoint of the plan's: it was put there meanwhile.
+            (InodeKind::Link, _) => Err(Cause::Changed),
+            (_, needed) if end == self.missing.path.len() => Err(Cause::WrongKind { needed }),
+            _ => Err(Cause::NotADirectory),
+        }
+    }
+
+    fn note(&mut self, end: usize, kind: MountpointKind) {
+        let prefix = self.missing.path.get(..end).unwrap_or_default();
+        let path = self.hosts.path(self.missing.host, prefix);
+        info!(
+            target: TARGET,
+            path = %Quoted(path.as_os_str().as_bytes()),
+            mount = %Quoted(self.mount),
+            "created {kind}"
+        );
+        self.created.push(Created { path, kind });
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can go wrong, by what it means: [`Error`] stops everything before the first act (exit status
+//! 2), a [`Failure`] is one mount's and lets the others go on (exit status 1).
+
+use std::fmt::{self, Display, Formatter};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::escape::Escaped;
+use crate::mount::MountpointKind;
+
+/// Input that can't be used; nothing was created.
+#[derive(Debug)]
+pub enum Error {
+    /// The system would not let us have it.
+    Unreadable {
+        /// The file, or what stands for it (`standard input`).
+        file: PathBuf,
+        /// The system call.
+        operation: &'static str,
+        /// Its error.
+        errno: Errno,
+    },
+    /// It is there, but isn't what it has to be.
+    Invalid {
+        /// The file, or what stands for it (`standard input`).
+        file: PathBuf,
+        /// The place in it, as `mounts[3].destination`; empty for the whole.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Invalid`].
+    pub fn invalid(file: &Path, place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            file: file.to_owned(),
+            place: place.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable {
+                file,
+                operation,
+                errno,
+            } => {
+                write!(out, "{}: {operation}: {}", shown(file), Errored(*errno))
+            }
+            Self::Invalid {
+                file,
+                place,
+                reason,
+            } if place.is_empty() => {
+                write!(out, "{}: {}", shown(file), Escaped(reason.as_bytes()))
+            }
+            Self::Invalid {
+                file,
+                place,
+                reason,
+            } => {
+                write!(
+                    out,
+                    "{}: {place}: {}",
+                    shown(file),
+                    Escaped(reason.as_bytes())
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Why one mount's mountpoint isn't there and couldn't be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The mount: its destination, as the configuration has it.
+    pub mount: Vec<u8>,
+    /// The host path that it failed at; none for a place that isn't the host's.
+    pub host_path: Option<PathBuf>,
+    /// What failed.
+    pub cause: Cause,
+}
+
+/// What failed, by what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The mount's own source is not there, or can't be opened.
+    Source(Errno),
+    /// The mount below it has no usable source.
+    Below,
+    /// More than 40 symbolic links (path_resolution(7)).
+    Loop,
+    /// Something that is not a directory stands where the path goes on.
+    NotADirectory,
+    /// The mountpoint exists as the other kind; it is never replaced.
+    WrongKind {
+        /// What the mount needs.
+        needed: MountpointKind,
+    },
+    /// The path in the container's view is longer than `PATH_MAX`.
+    TooLong,
+    /// The directory that was looked at is not the one that is there now.
+    Changed,
+    /// A system call.
+    System {
+        /// The call, as in its manual page.
+        operation: &'static str,
+        /// Its error.
+        errno: Errno,
+    },
+}
+
+impl Cause {
+    /// A failing system call.
+    pub fn system(operation: &'static str) -> impl Fn(Errno) -> Self {
+        move |errno| Self::System { operation, errno }
+    }
+
+    /// The errno that the kernel has for this cause, for those who act on it.
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::Source(errno) | Self::System { errno, .. } => errno,
+            Self::Below => Errno::ENOENT,
+            Self::Loop => Errno::ELOOP,
+            Self::NotADirectory
+            | Self::WrongKind {
+                needed: MountpointKind::Directory,
+            } => Errno::ENOTDIR,
+            Self::WrongKind {
+                needed: MountpointKind::File,
+            } => Errno::EISDIR,
+            Self::TooLong => Errno::ENAMETOOLONG,
+            Self::Changed => Errno::ESTALE,
+        }
+    }
+
+    /// The system call that failed, or would fail.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Source(_) => "open",
+            Self::System { operation, .. } => operation,
+            Self::WrongKind { .. } | Self::Below => "mount",
+            Self::Loop | Self::NotADirectory | Self::TooLong | Self::Changed => "openat2",
+        }
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(_) => out.write_str("its source can't be opened"),
+            Self::Below => out.write_str("the mount that it lies in has no usable source"),
+            Self::Loop => out.write_str("more than 40 symbolic links"),
+            Self::NotADirectory => out.write_str("something that is not a directory is in the way"),
+            Self::WrongKind {
+                needed: MountpointKind::Directory,
+            } => out.write_str("the mountpoint has to be a directory, and a file is there"),
+            Self::WrongKind {
+                needed: MountpointKind::File,
+            } => out.write_str("the mountpoint has to be a file, and a directory is there"),
+            Self::TooLong => out.write_str("the path is too long"),
+            Self::Changed => out.write_str("the directory was exchanged meanwhile"),
+            Self::System { .. } => out.write_str("the mountpoint can't be had"),
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "mount {}: {}", Escaped(&self.mount), self.cause)?;
+        if let Some(path) = &self.host_path {
+            write!(out, ": {}", shown(path))?;
+        }
+        write!(
+            out,
+            ": {}: {}",
+            self.cause.operation(),
+            Errored(self.cause.errno())
+        )
+    }
+}
+
+/// A path of the host's, escaped.
+pub fn shown(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_bytes())
+}
+
+/// An errno as people and scripts look for it: `No such file or directory (ENOENT)`.
+struct Errored(Errno);
+
+impl Display for Errored {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({:?})", self.0.desc(), self.0)
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How paths are printed: a tenant chose them, and they must not steer a terminal, forge a line of
+//! a log or hide behind look-alikes.
+
+use std::fmt::{self, Display, Formatter, Write as _};
+
+/// Bytes as text on one line. Control characters, backslashes and the characters that change the
+/// direction or the width of text come out as `\n`, `\\` or `\u{202e}`; bytes that are not UTF-8 as
+/// `\xff`. All else stands as it is.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\n' | '\r' | '\t' | '\\' => write!(out, "{}", character.escape_default())?,
+                    _ if character.is_control() || is_invisible(character) => {
+                        write!(out, "{}", character.escape_unicode())?;
+                    }
+                    _ => out.write_char(character)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(out, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// [`Escaped`] between double quotes, those within escaped too: for the fields of a log, where a
+/// path must not look like the field after it.
+pub struct Quoted<'a>(pub &'a [u8]);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_char('"')?;
+        for (nth, part) in self.0.split(|&byte| byte == b'"').enumerate() {
+            let before = if nth == 0 { "" } else { "\\\"" };
+            write!(out, "{before}{}", Escaped(part))?;
+        }
+        out.write_char('"')
+    }
+}
+
+/// Beyond the controls: line and paragraph separators, zero-width characters, and all that turns
+/// the direction of text (CVE-2021-42574).
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &[u8]) -> String {
+        Escaped(bytes).to_string()
+    }
+
+    #[test]
+    fn plain_names_stand_as_they_are() {
+        for name in ["/data/a b", "it's \"quoted\"", "/ünï/日本", "e\u{301}"] {
+            assert_eq!(shown(name.as_bytes()), name);
+        }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_or_forges_a_line_is_escaped() {
+        assert_eq!(shown(b"a\nb\t\\"), "a\\nb\\t\\\\");
+        assert_eq!(shown(b"\x1b[31m"), "\\u{1b}[31m");
+        assert_eq!(shown("\u{202e}txt".as_bytes()), "\\u{202e}txt");
+        assert_eq!(shown("\u{9b}31m".as_bytes()), "\\u{9b}31m");
+    }
+
+    #[test]
+    fn a_quoted_path_can_not_look_like_two_fields() {
+        let forged = Quoted(b"/a\" mount=\"/b").to_string();
+        assert_eq!(forged, r#""/a\" mount=\"/b""#);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_told_one_by_one() {
+        assert_eq!(shown(b"a\xff\xfeb"), "a\\xff\\xfeb");
+    }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! JSON from files and pipes that somebody else wrote: bounded in size and depth before it is
+//! parsed, and every error with the file and the place in it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::sys;
+
+/// How deep objects and arrays may nest, in levels: what `serde_json` itself takes.
+const MAX_DEPTH: usize = 128;
+
+/// Reads a regular file of at most `limit` bytes. A FIFO or a device is an error at once, and never
+/// waited for.
+pub fn read_file(path: &Path, limit: usize) -> Result<String, Error> {
+    let unreadable = |operation| {
+        move |errno| Error::Unreadable {
+            file: path.to_owned(),
+            operation,
+            errno,
+        }
+    };
+    // O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let fd = open(path, flags, Mode::empty()).map_err(unreadable("open"))?;
+    let stat = fstat(&fd).map_err(unreadable("fstat"))?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Error::invalid(path, "", "not a regular file"));
+    }
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    read_all(File::from(fd), path, limit, size.min(limit))
+}
+
+/// Reads `input` to its end, `limit` bytes at most. `file` is what errors call it.
+pub fn read_stream(input: impl Read, file: &Path, limit: usize) -> Result<String, Error> {
+    read_all(input, file, limit, 0)
+}
+
+fn read_all(input: impl Read, file: &Path, limit: usize, expected: usize) -> Result<String, Error> {
+    let mut bytes = Vec::with_capacity(expected + 1);
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    input
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::Unreadable {
+            file: file.to_owned(),
+            operation: "read",
+            errno: sys::errno_of(&error),
+        })?;
+    if bytes.len() > limit {
+        return Err(Error::invalid(
+            file,
+            "",
+            format!("longer than {limit} bytes"),
+        ));
+    }
+    if bytes.trim_ascii().is_empty() {
+        return Err(Error::invalid(file, "", "empty, where JSON belongs"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::invalid(file, "", format!("not UTF-8 at byte {at}"))
+    })?;
+    if depth(&text) > MAX_DEPTH {
+        return Err(Error::invalid(
+            file,
+            "",
+            format!("nested deeper than {MAX_DEPTH} levels"),
+        ));
+    }
+    Ok(text)
+}
+
+/// Parses an object, found at `place` (`mounts[3]`; empty for the whole file).
+///
+/// An array is refused here, since serde would take one for a struct, field by field.
+pub fn object<T: DeserializeOwned>(text: &str, file: &Path, place: &str) -> Result<T, Error> {
+    let found = match text.trim_ascii_start().bytes().next() {
+        Some(b'[') => Some("an array"),
+        Some(b'"') => Some("a string"),
+        Some(b'-' | b'0'..=b'9') => Some("a number"),
+        Some(b't' | b'f') => Some("a boolean"),
+        Some(b'n') => Some("null"),
+        // An object; or no JSON at all, and the parser says so better.
+        _ => None,
+    };
+    if let Some(found) = found {
+        return Err(Error::invalid(
+            file,
+            place,
+            format!("{found}, where an object belongs"),
+        ));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        // Inside a part of the file, line and column would count from the part's own start.
+        let whole = place.is_empty();
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let reason = if whole {
+            &message
+        } else {
+            message.trim_end_matches(&position)
+        };
+        Error::invalid(file, place, reason)
+    })
+}
+
+/// How deep brackets nest, whatever else is wrong: counted before the parser, whose way through
+/// what it ignores has no bound of its own.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut in_string = false;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_string => drop(bytes.next()),
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_but_not_those_in_strings() {
+        assert_eq!(depth("{}"), 1);
+        assert_eq!(depth(r#"{"a":[[{}]], "b":[]}"#), 4);
+        assert_eq!(depth(r#"{"[[[":"\"[[["}"#), 1);
+        assert_eq!(depth("]]]]["), 1);
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Named {
+            name: String,
+        }
+        let file = Path::new("x.json");
+        assert_eq!(
+            object::<Named>(r#"{"name":"a"}"#, file, "").unwrap().name,
+            "a"
+        );
+        let error = object::<Named>(r#"["a"]"#, file, "part").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "x.json: part: an array, where an object belongs"
+        );
+    }
+
+    #[test]
+    fn an_endless_stream_ends_at_the_limit() {
+        let error = read_stream(std::io::repeat(b' '), Path::new("stdin"), 100).unwrap_err();
+        assert_eq!(error.to_string(), "stdin: longer than 100 bytes");
+    }
+}

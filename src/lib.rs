@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! premount prepares a host for a container restore: it makes the mountpoints that the container's
+//! nested mounts need inside bind sources of the host's, which CRIU expects to be there
+//! (opencontainers/runc issue 2748).
+//!
+//! It makes only what the container, or its runtime at first start, could have made itself.
+//!
+//! Data goes one way: the call leads to a [`bundle`], its [`config`] has the mounts, [`plan`]
+//! follows each ([`walk`]) through the [`tree`] to its mountpoint in one of the [`hosts`], [`create`] makes
+//! what is missing, [`report`] says it.
+
+pub mod action;
+pub mod bundle;
+pub mod cli;
+pub mod config;
+pub mod create;
+pub mod error;
+pub mod escape;
+pub mod hosts;
+pub mod json;
+pub mod log;
+pub mod mount;
+pub mod path;
+pub mod plan;
+pub mod report;
+pub mod sys;
+pub mod tree;
+pub mod walk;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use bundle::{Bundle, State};
+use cli::{Format, Origin};
+use create::{create, outcomes_of};
+use error::{Error, Failure};
+use log::TARGET;
+use plan::{Plan, PlannedMount, Status};
+use tracing::{debug, info};
+
+/// What premount is asked to do.
+#[derive(Debug)]
+pub enum Call<'a> {
+    /// As an OCI hook, the state on standard input.
+    Hook,
+    /// As CRIU's action script.
+    Action {
+        /// `CRTOOLS_SCRIPT_ACTION`.
+        stage: &'a OsStr,
+        /// `CRTOOLS_IMAGE_DIR`.
+        images: Option<&'a Path>,
+    },
+    /// By a person or a script.
+    ByHand {
+        /// What to do.
+        task: Task,
+        /// Where the configuration is.
+        origin: &'a Origin,
+        /// How to report it.
+        format: Format,
+    },
+}
+
+/// What to do by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Show everything.
+    Plan,
+    /// Make what is missing.
+    Apply,
+    /// Say what is missing.
+    Check,
+}
+
+/// How it ended.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// What failed, mount by mount.
+    pub failures: Vec<Failure>,
+    /// Something is missing that was only looked for.
+    pub missing: bool,
+}
+
+impl Verdict {
+    /// The exit status: 0 or 1.
+    pub fn status(&self) -> u8 {
+        u8::from(self.missing || !self.failures.is_empty())
+    }
+}
+
+/// Does what is asked, from the call to the report.
+pub fn run(call: &Call) -> Result<Verdict, Error> {
+    sys::close_inherited();
+    let Some(subject) = subject_of(call)? else {
+        return Ok(Verdict::default());
+    };
+    let config = subject.bundle.config()?;
+    let owner = config.owner;
+    let mut plan = Plan::new(config)?;
+    let outcomes = match call {
+        Call::ByHand {
+            task: Task::Plan | Task::Check,
+            ..
+        } => outcomes_of(&plan),
+        _ => create(&mut plan, owner),
+    };
+    match call {
+        Call::ByHand { task, format, .. } => {
+            report::print(*task, *format, &subject.bundle.directory, &plan, &outcomes)?;
+        }
+        Call::Hook | Call::Action { .. } => report::log(&plan, &outcomes),
+    }
+    if subject.first_start {
+        // The runtime is about to judge all of this itself, and no CRIU is waiting for it.
+        return Ok(Verdict::default());
+    }
+    let missing = |planned: &PlannedMount| matches!(planned.status, Status::Missing(_));
+    let only_looked_for = matches!(
+        call,
+        Call::ByHand {
+            task: Task::Check,
+            ..
+        }
+    );
+    Ok(Verdict {
+        missing: only_looked_for && plan.mounts.iter().any(missing),
+        failures: outcomes
+            .into_iter()
+            .filter_map(|outcome| outcome.failure)
+            .collect(),
+    })
+}
+
+/// What there is to do something about.
+struct Subject {
+    bundle: Bundle,
+    /// The container is only being created.
+    first_start: bool,
+}
+
+/// What the call is about; none where there is nothing to do.
+fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
+    match call {
+        Call::ByHand { origin, .. } => {
+            let bundle = match (&origin.bundle, &origin.state) {
+                (Some(bundle), _) => Bundle::open(bundle)?,
+                (None, Some(state)) => Bundle::open(&State::read(state)?.bundle)?,
+                (None, None) => return Ok(None),
+            };
+            Ok(Some(Subject {
+                bundle,
+                first_start: false,
+            }))
+        }
+        Call::Hook => {
+            let state = State::from_stream(std::io::stdin().lock())?;
+            let first_start = state.is_first_start();
+            if state.restore.as_deref().is_some_and(|word| word != "true") {
+                debug!(target: TARGET,
+                    "the annotation {} is not \"true\"",
+                    config::RESTORE_ANNOTATION
+                );
+                return Ok(None);
+            }
+            let bundle = Bundle::open(&state.bundle)?;
+            if state.restore.is_none() && bundle.restore()?.as_deref() != Some("true") {
+                debug!(target: TARGET, "no annotation {} says \"true\"", config::RESTORE_ANNOTATION);
+                return Ok(None);
+            }
+            Ok(Some(Subject {
+                bundle,
+                first_start,
+            }))
+        }
+        Call::Action { stage, images } => {
+            if !action::is_before_restore(stage) {
+                return Ok(None);
+            }
+            let Some(bundle) = action::find_bundle(*images) else {
+                info!(target: TARGET, "no OCI configuration found for what CRIU restores: nothing to do");
+                return Ok(None);
+            };
+            if bundle.restore()?.as_deref() == Some("false") {
+                info!(target: TARGET,
+                    "the annotation {} is \"false\": nothing done",
+                    config::RESTORE_ANNOTATION
+                );
+                return Ok(None);
+            }
+            Ok(Some(Subject {
+                bundle,
+                first_start: false,
+            }))
+        }
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The program: takes the call from the command line, the environment and standard input, and turns
+//! the verdict into an exit status.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{IsTerminal, stdin};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use premount::action::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_before_restore};
+use premount::cli::{Cli, Command, LogLevel};
+use premount::{Call, Task, log, run};
+use tracing::error;
+
+fn main() -> ExitCode {
+    let stage = std::env::var_os(STAGE_VARIABLE);
+    let images = std::env::var_os(IMAGE_DIRECTORY_VARIABLE);
+    let bare = std::env::args_os().len() == 1;
+    // CRIU calls at every stage, and only one is ours: be gone before anything is set up.
+    if bare
+        && stage
+            .as_deref()
+            .is_some_and(|stage| !is_before_restore(stage))
+    {
+        return ExitCode::SUCCESS;
+    }
+    let cli = Cli::parse();
+    let call = match call(cli.command.as_ref(), stage.as_deref(), images.as_ref()) {
+        Ok(call) => call,
+        Err(usage) => return usage,
+    };
+    let default = match call {
+        Call::Hook | Call::Action { .. } => LogLevel::Info,
+        Call::ByHand { .. } => LogLevel::Warn,
+    };
+    log::start(cli.log_level, default);
+    match run(&call) {
+        Ok(verdict) => {
+            for failure in &verdict.failures {
+                error!(target: log::TARGET, "{failure}");
+            }
+            ExitCode::from(verdict.status())
+        }
+        Err(error) => {
+            error!(target: log::TARGET, "{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What is asked, or the exit status where that can't be told.
+fn call<'a>(
+    command: Option<&'a Command>,
+    stage: Option<&'a OsStr>,
+    images: Option<&'a OsString>,
+) -> Result<Call<'a>, ExitCode> {
+    let images = images.map(Path::new);
+    let (task, by_hand) = match (command, stage) {
+        (Some(Command::Plan(by_hand)), _) => (Task::Plan, by_hand),
+        (Some(Command::Apply(by_hand)), _) => (Task::Apply, by_hand),
+        (Some(Command::Check(by_hand)), _) => (Task::Check, by_hand),
+        (Some(Command::Action) | None, Some(stage)) => return Ok(Call::Action { stage, images }),
+        (Some(Command::Action), None) => {
+            return Err(usage(&format!(
+                "{STAGE_VARIABLE} is not set: CRIU sets it for its scripts"
+            )));
+        }
+        (None, None) if stdin().is_terminal() => {
+            return Err(usage(
+                "a state JSON is expected on standard input, or a command",
+            ));
+        }
+        (Some(Command::Hook) | None, _) => return Ok(Call::Hook),
+    };
+    Ok(Call::ByHand {
+        task,
+        origin: &by_hand.origin,
+        format: by_hand.format,
+    })
+}
+
+/// Says how premount is used, on standard error.
+fn usage(problem: &str) -> ExitCode {
+    let mut command = Cli::command();
+    let error = command.error(clap::error::ErrorKind::MissingSubcommand, problem);
+    // Nobody is left to tell where standard error itself fails.
+    let _ = error.print();
+    ExitCode::from(2)
+}

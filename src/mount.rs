@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One mount of the configuration, checked, and told by what lies behind it.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime;
+
+use crate::path::ContainerPath;
+use crate::sys;
+
+/// What a mountpoint has to be: mount(2) puts a directory on a directory, and all else on all else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountpointKind {
+    /// A directory.
+    Directory,
+    /// Anything that is not a directory; where premount makes one, an empty regular file.
+    File,
+}
+
+impl Display for MountpointKind {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl MountpointKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+        }
+    }
+}
+
+/// What one sees behind a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A directory or file of the host's.
+    Bind {
+        /// Its absolute host path.
+        source: PathBuf,
+        /// `rbind`: with the mounts that the host has below it.
+        recursive: bool,
+    },
+    /// A tmpfs of the container's own, whose content CRIU restores.
+    Tmpfs {
+        /// `tmpcopyup`: it starts as a copy of what it covers.
+        copy_up: bool,
+    },
+    /// A file system that the kernel makes up.
+    Kernel,
+    /// Anything else, which premount doesn't look into.
+    Other,
+}
+
+/// A mount of the configuration (runtime-spec config.md, "Mounts").
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// The destination as it is written.
+    pub written: String,
+    /// The destination, clean.
+    pub destination: ContainerPath,
+    /// `bind`, `rbind`, or the file system's type.
+    pub file_system: String,
+    /// What lies behind it.
+    pub content: Content,
+}
+
+impl Mount {
+    /// Checks a mount; relative sources lie in `bundle`. The error is a field's name and what is
+    /// wrong with it.
+    pub fn new(mount: &runtime::Mount, bundle: &Path) -> Result<Self, (&'static str, String)> {
+        let written = mount.destination().to_string_lossy().into_owned();
+        let destination =
+            ContainerPath::parse(&written).map_err(|reason| ("destination", reason))?;
+        let options = mount.options().as_deref().unwrap_or_default();
+        let has = |name| options.iter().any(|option| option == name);
+        let written_type = mount.typ().as_deref().unwrap_or_default();
+        // With one of these options the type means nothing (runtime-spec: "SHOULD be none").
+        let (file_system, content) = if has("rbind") || has("bind") {
+            let source = mount.source().as_deref().unwrap_or(Path::new(""));
+            let recursive = has("rbind");
+            let name = if recursive { "rbind" } else { "bind" };
+            (
+                name,
+                Content::Bind {
+                    source: bundle.join(source),
+                    recursive,
+                },
+            )
+        } else if written_type == "tmpfs" {
+            (
+                written_type,
+                Content::Tmpfs {
+                    copy_up: has("tmpcopyup"),
+                },
+            )
+        } else if sys::is_kernel_file_system(written_type) {
+            (written_type, Content::Kernel)
+        } else {
+            (written_type, Content::Other)
+        };
+        Ok(Self {
+            written,
+            destination,
+            file_system: file_system.to_owned(),
+            content,
+        })
+    }
+
+    /// The source of a bind.
+    pub fn source(&self) -> Option<PathBuf> {
+        match &self.content {
+            Content::Bind { source, .. } => Some(source.clone()),
+            Content::Tmpfs { .. } | Content::Kernel | Content::Other => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(json: &str) -> Mount {
+        Mount::new(&serde_json::from_str(json).unwrap(), Path::new("/bundle")).unwrap()
+    }
+
+    #[test]
+    fn a_bind_is_told_by_its_options_whatever_the_type_says() {
+        for typed in [
+            "",
+            r#""type":"none","#,
+            r#""type":"bind","#,
+            r#""type":"tmpfs","#,
+        ] {
+            for (options, recursive) in [
+                (r#""bind""#, false),
+                (r#""ro","rbind""#, true),
+                (r#""rbind","bind""#, true),
+            ] {
+                let json =
+                    format!(r#"{{"destination":"/a",{typed}"source":"/s","options":[{options}]}}"#);
+                let source = PathBuf::from("/s");
+                assert_eq!(
+                    parsed(&json).content,
+                    Content::Bind { source, recursive },
+                    "{json}"
+                );
+            }
+        }
+        assert_eq!(
+            parsed(r#"{"destination":"/a","type":"bind","source":"/s"}"#).content,
+            Content::Other
+        );
+    }
+
+    #[test]
+    fn a_relative_source_lies_in_the_bundle() {
+        let mount = parsed(r#"{"destination":"/a","source":"vol/a","options":["bind"]}"#);
+        let source = PathBuf::from("/bundle/vol/a");
+        assert_eq!(
+            mount.content,
+            Content::Bind {
+                source,
+                recursive: false
+            }
+        );
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A path in the container's view, checked once: nothing behind it has to wonder about blanks, dots
+//! or NULs again.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::escape::Escaped;
+
+/// Most bytes in a path, its final NUL included (`PATH_MAX`, limits.h).
+pub const PATH_MAX: usize = 4096;
+/// Most bytes in one component (`NAME_MAX`, limits.h).
+const NAME_MAX: usize = 255;
+
+/// An absolute path in the container, cleaned as runc cleans a destination: repeated slashes, `.`
+/// and `..` are taken out by the letter, before any link is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPath(
+    /// The components, with a slash between them; empty for the container's root.
+    Vec<u8>,
+);
+
+impl ContainerPath {
+    /// Checks and cleans a destination (runtime-spec config.md, "Mounts": it must be absolute).
+    pub fn parse(path: &str) -> Result<Self, String> {
+        if path.is_empty() {
+            return Err("empty, where a path belongs".to_owned());
+        }
+        if path.contains('\0') {
+            return Err("a NUL in a path".to_owned());
+        }
+        if !path.starts_with('/') {
+            return Err(format!("not an absolute path: {path}"));
+        }
+        if path.len() >= PATH_MAX {
+            return Err(format!(
+                "a path of {} bytes, longer than PATH_MAX",
+                path.len()
+            ));
+        }
+        let mut clean: Vec<&str> = Vec::new();
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(clean.pop()),
+                _ if name.len() > NAME_MAX => {
+                    let length = name.len();
+                    return Err(format!(
+                        "a component of {length} bytes, longer than NAME_MAX"
+                    ));
+                }
+                _ => clean.push(name),
+            }
+        }
+        Ok(Self(clean.join("/").into_bytes()))
+    }
+
+    /// The path without its leading slash; empty for the container's root.
+    pub fn relative(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Display for ContainerPath {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "/{}", Escaped(&self.0))
+    }
+}
+
+/// `base` and `path` with a slash between them where both have something to say.
+pub fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(base.len() + 1 + path.len());
+    joined.extend_from_slice(base);
+    if !base.is_empty() && !path.is_empty() {
+        joined.push(b'/');
+    }
+    joined.extend_from_slice(path);
+    joined
+}
+
+/// The ends of the components in a clean relative path: each `path[..end]` is a prefix of it.
+pub fn component_ends(path: &[u8]) -> impl Iterator<Item = usize> {
+    let slashes = path
+        .iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'/')
+        .map(|(at, _)| at);
+    slashes.chain((!path.is_empty()).then_some(path.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clean(path: &str) -> String {
+        ContainerPath::parse(path).unwrap().to_string()
+    }
+
+    #[test]
+    fn destinations_are_cleaned_by_the_letter() {
+        assert_eq!(clean("/a//b/./c/"), "/a/b/c");
+        assert_eq!(clean("/a/b/../c"), "/a/c");
+        assert_eq!(clean("/../../a"), "/a");
+        assert_eq!(clean("/"), "/");
+        assert_eq!(clean("/a/.."), "/");
+    }
+
+    #[test]
+    fn what_is_no_absolute_path_is_refused() {
+        for bad in ["", "a", "./a", "/a\0b", &format!("/{}", "a/".repeat(2048))] {
+            ContainerPath::parse(bad).unwrap_err();
+        }
+        ContainerPath::parse(&format!("/{}", "n".repeat(256))).unwrap_err();
+        ContainerPath::parse(&format!("/{}", "n".repeat(255))).unwrap();
+    }
+
+    #[test]
+    fn the_ends_of_components_are_the_prefixes_of_a_path() {
+        assert_eq!(component_ends(b"a/bc/d").collect::<Vec<_>>(), [1, 4, 6]);
+        assert_eq!(component_ends(b"").count(), 0);
+    }
+}

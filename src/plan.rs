@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+//! For each mount of the configuration: where its mountpoint lives, what is there, what is missing.
+//! Looks only; what is to be done about it is for [`crate::create`].
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use crate::config::Config;
+use crate::error::{Cause, Error, Failure};
+use crate::hosts::{HostId, Hosts};
+use crate::mount::{Content, Mount, MountpointKind};
+use crate::path::component_ends;
+use crate::sys;
+use crate::tree::{Backing, Found, MountId, MountTree, There};
+
+/// What is to be known before anything is created.
+#[derive(Debug)]
+pub struct Plan {
+    /// The rootfs.
+    pub rootfs: PathBuf,
+    /// The mounts, in the order of the configuration.
+    pub mounts: Vec<PlannedMount>,
+    /// The host's directories and files behind them.
+    pub hosts: Hosts,
+}
+
+/// A mount of the configuration, and its mountpoint.
+#[derive(Debug)]
+pub struct PlannedMount {
+    /// The mount.
+    pub mount: Mount,
+    /// The mount that its mountpoint lies in, by its index in [`Plan::mounts`]; none for the rootfs.
+    pub parent: Option<usize>,
+    /// The mountpoint in the container's view, links resolved, without the leading slash.
+    pub resolved: Vec<u8>,
+    /// The mountpoint on the host, where it is the host's.
+    pub host_path: Option<PathBuf>,
+    /// What the mountpoint has to be; unknown for a bind without a usable source.
+    pub kind: Option<MountpointKind>,
+    /// How it stands with it.
+    pub status: Status,
+}
+
+/// How it stands with a mountpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is there, and of the right kind.
+    Present,
+    /// It isn't there, and has to be made.
+    Missing(Missing),
+    /// It lies on a tmpfs of the container's: CRIU restores it.
+    Restored,
+    /// It is a kernel file system's mountpoint in another one: the kernel makes it.
+    Kernel,
+    /// It lies in something that premount doesn't look into, named here by its file system.
+    Unjudged(String),
+    /// It isn't there, and can't be made.
+    Failed(Failure),
+}
+
+/// A mountpoint that has to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The host directory that it lies below, and its path there.
+    pub host: HostId,
+    /// Its path there.
+    pub path: Vec<u8>,
+    /// How many bytes of the path exist.
+    pub existing: usize,
+    /// The identity of the directory that they lead to.
+    pub identity: (u64, u64),
+    /// From which byte of the path on it is this mount's to make: what comes before is another's
+    /// that stands earlier in the configuration.
+    pub from: usize,
+}
+
+/// Inodes that mounts earlier in the configuration have made by now: the directory that exists, and
+/// the path below it. One source can show up in several places.
+type Planned = HashMap<((u64, u64), Vec<u8>), MountpointKind>;
+
+impl Plan {
+    /// Follows every mount of the configuration to its mountpoint.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let mut hosts = Hosts::default();
+        let unreadable = |errno| Error::Unreadable {
+            file: config.rootfs.clone(),
+            operation: "open",
+            errno,
+        };
+        let (root, kind) = hosts.add(config.rootfs.clone(), true).map_err(unreadable)?;
+        if kind != MountpointKind::Directory {
+            return Err(Error::invalid(
+                &config.rootfs,
+                "",
+                "the rootfs is not a directory",
+            ));
+        }
+        let mut planner = Planner {
+            tree: MountTree::new(hosts, root),
+            indexes: HashMap::new(),
+            planned: Planned::new(),
+            mounts: Vec::with_capacity(config.mounts.len()),
+        };
+        for mount in config.mounts {
+            planner.add(mount);
+        }
+        Ok(Self {
+            rootfs: config.rootfs,
+            mounts: planner.mounts,
+            hosts: planner.tree.hosts,
+        })
+    }
+}
+
+struct Planner {
+    tree: MountTree,
+    /// The index in the configuration of a mount of the tree.
+    indexes: HashMap<MountId, usize>,
+    planned: Planned,
+    mounts: Vec<PlannedMount>,
+}
+
+impl Planner {
+    fn add(&mut self, mount: Mount) {
+        let planned = self.plan(mount);
+        self.mounts.push(planned);
+    }
+
+    fn plan(&mut self, mount: Mount) -> PlannedMount {
+        let (backing, kind) = self.open(&mount.content);
+        let found = match self.tree.walk(&mount.destination) {
+            Ok(found) => found,
+            Err(stopped) => {
+                let status = Status::Failed(Failure {
+                    mount: mount.written.clone().into_bytes(),
+                    host_path: self.tree.host_path(&stopped.place),
+                    cause: stopped.cause,
+                });
+                return PlannedMount {
+                    parent: self.indexes.get(&stopped.place.mount).copied(),
+                    resolved: mount.destination.relative().to_owned(),
+                    host_path: None,
+                    kind: kind.ok(),
+                    status,
+                    mount,
+                };
+            }
+        };
+        let status = match kind {
+            Ok(kind) => self.judge(&mount, &found, kind),
+            Err(errno) => Err((mount.source(), Cause::Source(errno))),
+        };
+        let status = status.unwrap_or_else(|(host_path, cause)| {
+            let mount = mount.written.clone().into_bytes();
+            Status::Failed(Failure {
+                mount,
+                host_path,
+                cause,
+            })
+        });
+        let resolved = self.tree.resolved(&found.place);
+        let id = self
+            .tree
+            .attach(&found, backing, kind.unwrap_or(MountpointKind::Directory));
+        self.indexes.insert(id, self.mounts.len());
+        PlannedMount {
+            parent: self.indexes.get(&found.place.mount).copied(),
+            resolved,
+            host_path: self.tree.host_path(&found.place),
+            kind: kind.ok(),
+            status,
+            mount,
+        }
+    }
+
+    /// What lies behind a mount, and so what its mountpoint has to be.
+    fn open(&mut self, content: &Content) -> (Backing, Result<MountpointKind, Errno>) {
+        match content {
+            Content::Bind { source, recursive } => {
+                match self.tree.hosts.add(source.clone(), *recursive) {
+                    Ok((id, kind)) => (Backing::Host(id, kind), Ok(kind)),
+                    Err(errno) => (Backing::Broken, Err(errno)),
+                }
+            }
+            Content::Tmpfs { copy_up } => (
+                Backing::Tmpfs { copy_up: *copy_up },
+                Ok(MountpointKind::Directory),
+            ),
+            Content::Kernel | Content::Other => (Backing::Opaque, Ok(MountpointKind::Directory)),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        mount: &Mount,
+        found: &Found,
+        kind: MountpointKind,
+    ) -> Result<Status, (Option<PathBuf>, Cause)> {
+        let host = match self.tree.backing(found.place.mount) {
+            Backing::Host(id, _) => *id,
+            Backing::Tmpfs { .. } => return Ok(Status::Restored),
+            Backing::Broken => return Err((None, Cause::Below)),
+            Backing::Opaque => return Ok(self.unjudged(mount, found.place.mount)),
+        };
+        let here = || self.tree.host_path(&found.place);
+        match found.there {
+            There::Existing(there) if there == kind => Ok(Status::Present),
+            There::Existing(_) => Err((here(), Cause::WrongKind { needed: kind })),
+            There::Unknown => Ok(self.unjudged(mount, found.place.mount)),
+            There::Missing { existing } => {
+                let path = found.place.path.clone();
+                self.missing(host, path, existing, kind)
+                    .map_err(|(end, cause)| {
+                        let path = found.place.path.get(..end).unwrap_or_default();
+                        (Some(self.tree.hosts.path(host, path)), cause)
+                    })
+            }
+        }
+    }
+
+    fn unjudged(&self, mount: &Mount, parent: MountId) -> Status {
+        let parent = self
+            .indexes
+            .get(&parent)
+            .and_then(|&index| self.mounts.get(index));
+        match parent.map(|parent| &parent.mount) {
+            Some(parent)
+                if parent.content == Content::Kernel && mount.content == Content::Kernel =>
+            {
+                Status::Kernel
+            }
+            Some(parent) => Status::Unjudged(parent.file_system.clone()),
+            None => Status::Unjudged(String::new()),
+        }
+    }
+
+    /// Judges a mountpoint that is not there. The error has the end of the path that it is about.
+    fn missing(
+        &mut self,
+        host: HostId,
+        path: Vec<u8>,
+        existing: usize,
+        kind: MountpointKind,
+    ) -> Result<Status, (usize, Cause)> {
+        let base = path.get(..existing).unwrap_or_default();
+        let at = |cause| (existing, cause);
+        let directory = self.tree.hosts.directory(host, base).map_err(at)?;
+        let inode = sys::inode(directory.as_fd())
+            .map_err(Cause::system("fstat"))
+            .map_err(at)?;
+        let file_system = sys::file_system(directory.as_fd())
+            .map_err(Cause::system("fstatfs"))
+            .map_err(at)?;
+        if let Some(name) = file_system.kernel {
+            return Ok(Status::Unjudged(name.to_owned()));
+        }
+        if file_system.read_only {
+            return Err((
+                path.len(),
+                Cause::System {
+                    operation: "mkdirat",
+                    errno: Errno::EROFS,
+                },
+            ));
+        }
+        let mut from = existing;
+        for end in component_ends(&path).filter(|&end| end > existing) {
+            let key = (
+                inode.identity,
+                path.get(existing..end).unwrap_or_default().to_owned(),
+            );
+            let last = end == path.len();
+            match self.planned.get(&key) {
+                None => {
+                    let kind = if last {
+                        kind
+                    } else {
+                        MountpointKind::Directory
+                    };
+                    self.planned.insert(key, kind);
+                }
+                Some(planned) if last && *planned != kind => {
+                    return Err((end, Cause::WrongKind { needed: kind }));
+                }
+                Some(MountpointKind::File) if !last => return Err((end, Cause::NotADirectory)),
+                Some(_) => from = end,
+            }
+        }
+        Ok(Status::Missing(Missing {
+            host,
+            path,
+            existing,
+            identity: inode.identity,
+            from,
+        }))
+    }
+}
+
+impl Status {
+    /// The failure, where there is one.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The JSON of `plan`, `apply` and `check`. Its shape is documented in premount(8), "JSON", and
+//! only ever gains fields; `version` says when that changes.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Summary, lacking};
+use crate::Task;
+use crate::create::{Created, Outcome};
+use crate::error::Failure;
+use crate::escape::Escaped;
+use crate::mount::MountpointKind;
+use crate::plan::{Plan, PlannedMount, Status};
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    command: &'static str,
+    bundle: String,
+    rootfs: String,
+    mounts: Vec<MountReport>,
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct MountReport {
+    index: usize,
+    destination: String,
+    resolved: String,
+    r#type: String,
+    source: Option<String>,
+    parent: Option<usize>,
+    host_path: Option<String>,
+    kind: Option<&'static str>,
+    status: &'static str,
+    missing: Vec<InodeReport>,
+    created: Vec<InodeReport>,
+    error: Option<ErrorReport>,
+}
+
+#[derive(Serialize)]
+struct InodeReport {
+    path: String,
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct ErrorReport {
+    message: String,
+    host_path: Option<String>,
+    operation: &'static str,
+    errno: String,
+}
+
+pub(super) fn text(task: Task, bundle: &Path, plan: &Plan, outcomes: &[Outcome]) -> String {
+    let report = Report {
+        version: VERSION,
+        command: match task {
+            Task::Plan => "plan",
+            Task::Apply => "apply",
+            Task::Check => "check",
+        },
+        bundle: path(bundle),
+        rootfs: path(&plan.rootfs),
+        mounts: plan
+            .mounts
+            .iter()
+            .zip(outcomes)
+            .enumerate()
+            .map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome))
+            .collect(),
+        summary: Summary::new(plan, outcomes),
+    };
+    // Strings, numbers and lists: nothing here that JSON can't say.
+    let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn mount(
+    plan: &Plan,
+    task: Task,
+    index: usize,
+    planned: &PlannedMount,
+    outcome: &Outcome,
+) -> MountReport {
+    let mut resolved = b"/".to_vec();
+    resolved.extend_from_slice(&planned.resolved);
+    let missing = if task == Task::Apply {
+        Vec::new()
+    } else {
+        lacking(plan, planned)
+    };
+    MountReport {
+        index,
+        destination: planned.mount.written.clone(),
+        resolved: bytes(&resolved),
+        r#type: planned.mount.file_system.clone(),
+        source: planned.mount.source().as_deref().map(path),
+        parent: planned.parent,
+        host_path: planned.host_path.as_deref().map(path),
+        kind: planned.kind.map(MountpointKind::name),
+        status: status(task, planned, outcome),
+        missing: inodes(&missing),
+        created: inodes(&outcome.created),
+        error: outcome.failure.as_ref().map(error),
+    }
+}
+
+fn status(task: Task, planned: &PlannedMount, outcome: &Outcome) -> &'static str {
+    match (&planned.status, &outcome.failure) {
+        (_, Some(_)) | (Status::Failed(_), _) => "failed",
+        (Status::Present, _) => "present",
+        (Status::Missing(_), _) if task == Task::Apply => "created",
+        (Status::Missing(_), _) => "missing",
+        (Status::Restored, _) => "restored",
+        (Status::Kernel, _) => "kernel",
+        (Status::Unjudged(_), _) => "unjudged",
+    }
+}
+
+fn error(failure: &Failure) -> ErrorReport {
+    ErrorReport {
+        message: failure.cause.to_string(),
+        host_path: failure.host_path.as_deref().map(path),
+        operation: failure.cause.operation(),
+        errno: format!("{:?}", failure.cause.errno()),
+    }
+}
+
+fn inodes(inodes: &[Created]) -> Vec<InodeReport> {
+    let report = |inode: &Created| InodeReport {
+        path: path(&inode.path),
+        kind: inode.kind.name(),
+    };
+    inodes.iter().map(report).collect()
+}
+
+fn path(path: &Path) -> String {
+    bytes(path.as_os_str().as_bytes())
+}
+
+/// UTF-8 as it is, JSON has its own escapes; any other bytes as premount prints them elsewhere.
+fn bytes(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => Escaped(bytes).to_string(),
+    }
+}

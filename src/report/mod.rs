@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is said of a plan and its outcomes: on standard output to who called by hand, on standard
+//! error to who looks after a runtime.
+
+mod json;
+mod list;
+mod tree;
+
+use std::fmt::{self, Display, Formatter};
+use std::io::{IsTerminal, Write, stdout};
+use std::path::Path;
+
+use nix::errno::Errno;
+use tracing::info;
+
+use crate::Task;
+use crate::cli::Format;
+use crate::create::{Created, Outcome};
+use crate::error::Error;
+use crate::escape::Quoted;
+use crate::log::TARGET;
+use crate::mount::MountpointKind;
+use crate::path::component_ends;
+use crate::plan::{Missing, Plan, PlannedMount, Status};
+use crate::sys;
+
+/// Writes a report to standard output.
+pub fn print(
+    task: Task,
+    format: Format,
+    bundle: &Path,
+    plan: &Plan,
+    outcomes: &[Outcome],
+) -> Result<(), Error> {
+    let text = match (format, task) {
+        (Format::Json, _) => json::text(task, bundle, plan, outcomes),
+        (Format::Text, Task::Plan) => {
+            let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            tree::text(plan, colour)
+        }
+        (Format::Text, Task::Apply | Task::Check) => list::text(task, plan, outcomes),
+    };
+    let mut out = stdout().lock();
+    match out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| sys::errno_of(&e))
+    {
+        // Who closes the pipe has read enough.
+        Ok(()) | Err(Errno::EPIPE) => Ok(()),
+        Err(errno) => {
+            let file = "standard output".into();
+            Err(Error::Unreadable {
+                file,
+                operation: "write",
+                errno,
+            })
+        }
+    }
+}
+
+/// Says what was not judged, and the sum of all, on standard error. What was created has been said
+/// when it was, and what failed is said with the verdict.
+pub fn log(plan: &Plan, outcomes: &[Outcome]) {
+    for planned in &plan.mounts {
+        if let Status::Unjudged(file_system) = &planned.status {
+            info!(
+                target: TARGET,
+                mount = %Quoted(planned.mount.written.as_bytes()),
+                below = %Quoted(file_system.as_bytes()),
+                "mountpoint not judged"
+            );
+        }
+    }
+    info!(target: TARGET, "{}", Summary::new(plan, outcomes));
+}
+
+/// The inodes that a missing mountpoint lacks, outermost first, but for those that an earlier mount
+/// lacks too.
+fn lacking(plan: &Plan, planned: &PlannedMount) -> Vec<Created> {
+    let Status::Missing(Missing {
+        host, path, from, ..
+    }) = &planned.status
+    else {
+        return Vec::new();
+    };
+    let ends = component_ends(path).filter(|end| end > from);
+    ends.map(|end| Created {
+        path: plan.hosts.path(*host, path.get(..end).unwrap_or_default()),
+        kind: match planned.kind {
+            Some(kind) if end == path.len() => kind,
+            _ => MountpointKind::Directory,
+        },
+    })
+    .collect()
+}
+
+/// The sum of all.
+#[derive(Debug, Default, PartialEq, Eq, serde::Serialize)]
+struct Summary {
+    mounts: usize,
+    present: usize,
+    missing: usize,
+    failed: usize,
+    unjudged: usize,
+    created_directories: usize,
+    created_files: usize,
+}
+
+impl Summary {
+    fn new(plan: &Plan, outcomes: &[Outcome]) -> Self {
+        let mut sum = Self {
+            mounts: plan.mounts.len(),
+            ..Self::default()
+        };
+        for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
+            match (&planned.status, &outcome.failure) {
+                (_, Some(_)) | (Status::Failed(_), None) => sum.failed += 1,
+                (Status::Missing(_), None) => sum.missing += 1,
+                (Status::Unjudged(_), None) => sum.unjudged += 1,
+                (Status::Present | Status::Restored | Status::Kernel, None) => sum.present += 1,
+            }
+            for created in &outcome.created {
+                match created.kind {
+                    MountpointKind::Directory => sum.created_directories += 1,
+                    MountpointKind::File => sum.created_files += 1,
+                }
+            }
+        }
+        sum
+    }
+}
+
+impl Display for Summary {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let counted = |count: usize, one: &str, more: &str| {
+            format!("{count} {}", if count == 1 { one } else { more })
+        };
+        let mut parts = Vec::new();
+        if self.created_directories + self.created_files > 0 {
+            let directories = counted(self.created_directories, "directory", "directories");
+            let files = counted(self.created_files, "file", "files");
+            parts.push(format!("created {directories} and {files}"));
+        } else if self.missing > 0 {
+            parts.push(counted(
+                self.missing,
+                "mountpoint missing",
+                "mountpoints missing",
+            ));
+        }
+        if self.failed > 0 {
+            parts.push(format!("{} failed", self.failed));
+        }
+        if self.unjudged > 0 {
+            parts.push(format!("{} not judged", self.unjudged));
+        }
+        if parts.is_empty() {
+            parts.push("nothing missing".to_owned());
+        }
+        write!(
+            out,
+            "{}: {}",
+            counted(self.mounts, "mount", "mounts"),
+            parts.join(", ")
+        )
+    }
+}

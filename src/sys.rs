@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every system call that premount makes on somebody else's paths, and nothing else.
+//!
+//! A path is taken only from an open directory and never through a link, but for the roots
+//! themselves ([`open_root`]), which are the host paths that the configuration names. Nothing here
+//! decides anything: what an errno means is for the caller to say.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::sys::statfs::fstatfs;
+use nix::sys::statvfs::FsFlags;
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::thread::{capabilities, set_capabilities};
+
+/// How often openat2(2) is tried again when it lost a race with a rename (EAGAIN) or was
+/// interrupted: enough for any honest file system, and an end for a dishonest one.
+const TRIES: usize = 64;
+
+/// Set once openat2(2) turned out to be missing (Linux before 5.6) or refused (an old seccomp
+/// profile): from then on paths are walked one component at a time.
+static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
+
+/// What an inode is, as far as a mountpoint is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InodeKind {
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Anything else: to mount(2), and to CRIU, all of these are files.
+    File,
+}
+
+/// An inode: where it is, and what.
+#[derive(Clone, Copy, Debug)]
+pub struct Inode {
+    /// Device and inode number, which name a directory for as long as it exists.
+    pub identity: (u64, u64),
+    /// What it is.
+    pub kind: InodeKind,
+}
+
+/// The file system below an open directory.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSystem {
+    /// Its name, if it is one that the kernel makes up and in which nobody may create anything.
+    pub kernel: Option<&'static str>,
+    /// Mounted read-only, or read-only itself.
+    pub read_only: bool,
+}
+
+/// Opens a directory or file that the configuration names by its host path, as the runtime would:
+/// links are followed, since whoever wrote the configuration chose them.
+pub fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
+    retry(|| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))
+}
+
+/// Opens `path`, relative to `root` and without links, as an `O_PATH` descriptor.
+///
+/// A link as the last component is opened itself. `ELOOP` or `ENOTDIR`: a link or a file is in the
+/// way. `EXDEV`: with `same_mount`, a mount of the host's is.
+///
+/// Every component is taken with `O_NOFOLLOW` semantics beneath `root`, so that a component which
+/// the container exchanges for a link to somewhere else stops the walk (CVE-2021-30465,
+/// CVE-2021-25741).
+pub fn open_beneath(root: BorrowedFd, path: &[u8], same_mount: bool) -> Result<OwnedFd, Errno> {
+    open_beneath_as(root, path, same_mount, OFlag::empty())
+}
+
+/// [`open_beneath`], for a path that has to be a directory (`ENOTDIR` otherwise).
+pub fn open_directory_beneath(
+    root: BorrowedFd,
+    path: &[u8],
+    same_mount: bool,
+) -> Result<OwnedFd, Errno> {
+    open_beneath_as(root, path, same_mount, OFlag::O_DIRECTORY)
+}
+
+fn open_beneath_as(
+    root: BorrowedFd,
+    path: &[u8],
+    same_mount: bool,
+    kind: OFlag,
+) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b"." } else { path };
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | kind;
+    if !WITHOUT_OPENAT2.load(Ordering::Relaxed) {
+        let mut resolve = ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        if same_mount {
+            resolve |= ResolveFlag::RESOLVE_NO_XDEV;
+        }
+        let how = OpenHow::new().flags(flags).resolve(resolve);
+        match retry(|| openat2(root, OsStr::from_bytes(path), how)) {
+            Err(Errno::ENOSYS | Errno::EPERM) => WITHOUT_OPENAT2.store(true, Ordering::Relaxed),
+            other => return other,
+        }
+    }
+    open_by_component(root, path, same_mount, flags)
+}
+
+/// The walk of openat2(2) by hand: each component on the open directory before it, no link
+/// followed, `..` refused.
+fn open_by_component(
+    root: BorrowedFd,
+    path: &[u8],
+    same_mount: bool,
+    flags: OFlag,
+) -> Result<OwnedFd, Errno> {
+    let mount = if same_mount {
+        Some(mount_id(root)?)
+    } else {
+        None
+    };
+    let mut names = path.split(|&byte| byte == b'/').peekable();
+    let mut current: Option<OwnedFd> = None;
+    while let Some(name) = names.next() {
+        if name == b".." {
+            return Err(Errno::EXDEV);
+        }
+        let flags = if names.peek().is_some() {
+            flags | OFlag::O_DIRECTORY
+        } else {
+            flags
+        };
+        let directory = current.as_ref().map_or(root, AsFd::as_fd);
+        let next = retry(|| openat(directory, OsStr::from_bytes(name), flags, Mode::empty()))?;
+        if let Some(mount) = &mount
+            && mount_id(next.as_fd())? != *mount
+        {
+            return Err(Errno::EXDEV);
+        }
+        current = Some(next);
+    }
+    current.ok_or(Errno::ENOENT)
+}
+
+/// The mount that a descriptor was opened on, from proc_pid_fdinfo(5): statx(2) tells it only from
+/// Linux 5.8 on, and this is for kernels that have not even openat2(2) of 5.6.
+fn mount_id(fd: BorrowedFd) -> Result<Vec<u8>, Errno> {
+    let text = std::fs::read(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))
+        .map_err(|error| errno_of(&error))?;
+    text.split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"mnt_id:"))
+        .map(|id| id.trim_ascii().to_vec())
+        .ok_or(Errno::ENOSYS)
+}
+
+/// The directory `root` as a bind without `rbind` shows it: without the mounts that the host has
+/// below it. A copy that no path leads to, gone with its descriptor. Takes `CAP_SYS_ADMIN`.
+pub fn without_submounts(root: BorrowedFd) -> Result<OwnedFd, Errno> {
+    // Not recursive, so mounts below stay out; CRIU binds an external mount in the same way.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(root, "", flags).map_err(|error| Errno::from_raw(error.raw_os_error()))
+}
+
+/// What an open descriptor refers to.
+pub fn inode(fd: BorrowedFd) -> Result<Inode, Errno> {
+    let FileStat {
+        st_dev,
+        st_ino,
+        st_mode,
+        ..
+    } = fstat(fd)?;
+    let kind = match SFlag::from_bits_truncate(st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFDIR => InodeKind::Directory,
+        SFlag::S_IFLNK => InodeKind::Link,
+        _ => InodeKind::File,
+    };
+    Ok(Inode {
+        identity: (st_dev, st_ino),
+        kind,
+    })
+}
+
+/// The text of a link that [`open_beneath`] opened.
+pub fn read_link(link: BorrowedFd) -> Result<Vec<u8>, Errno> {
+    nix::fcntl::readlinkat(link, "").map(OsStringExt::into_vec)
+}
+
+/// The file system of an open directory.
+pub fn file_system(directory: BorrowedFd) -> Result<FileSystem, Errno> {
+    let found = fstatfs(directory)?;
+    // The type of f_type differs from one C library to the next; the numbers have 32 bits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let magic = found.filesystem_type().0 as u32;
+    let kernel = KERNEL_FILE_SYSTEMS
+        .iter()
+        .find(|known| known.0 == magic)
+        .map(|known| known.1);
+    Ok(FileSystem {
+        kernel,
+        read_only: found.flags().contains(FsFlags::ST_RDONLY),
+    })
+}
+
+/// Whether a file system of this type is one that the kernel makes up, going by its name.
+pub fn is_kernel_file_system(name: &str) -> bool {
+    name == "devtmpfs" || KERNEL_FILE_SYSTEMS.iter().any(|known| known.1 == name)
+}
+
+/// Creates a directory, mode 0755; `EEXIST` where anything, a link too, has that name.
+pub fn make_directory(parent: BorrowedFd, name: &[u8]) -> Result<(), Errno> {
+    retry(|| {
+        mkdirat(
+            parent,
+            OsStr::from_bytes(name),
+            Mode::from_bits_truncate(0o755),
+        )
+    })
+}
+
+/// Creates an empty file, mode 0644; `EEXIST` where anything, a link too, has that name.
+pub fn make_file(parent: BorrowedFd, name: &[u8]) -> Result<(), Errno> {
+    // O_EXCL: what is there is neither opened nor truncated, and a dangling link isn't followed.
+    let flags =
+        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(0o644);
+    retry(|| openat(parent, OsStr::from_bytes(name), flags, mode)).map(drop)
+}
+
+/// Lets every inode that this process creates belong to `uid` and `gid` from its birth.
+///
+/// Not chown(2) afterwards: between the two calls the container could put a directory of somebody
+/// else's in the place of the new one, and have it given away. The capabilities that the kernel
+/// takes away with a new file system uid (capabilities(7), "Effect of user ID changes on
+/// capabilities") are raised again, since the source may belong to yet another user.
+pub fn create_as(uid: u32, gid: u32) -> Result<(), Errno> {
+    let before = capabilities(None).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+    setfsgid(Gid::from_raw(gid));
+    setfsuid(Uid::from_raw(uid));
+    // Both calls answer with the value before and never with an error: ask again.
+    if setfsgid(Gid::from_raw(gid)).as_raw() != gid || setfsuid(Uid::from_raw(uid)).as_raw() != uid
+    {
+        return Err(Errno::EPERM);
+    }
+    set_capabilities(None, before).map_err(|error| Errno::from_raw(error.raw_os_error()))
+}
+
+/// Gives new inodes the modes that are asked for, whatever the caller's umask.
+pub fn reset_umask() {
+    nix::sys::stat::umask(Mode::empty());
+}
+
+/// Closes what the caller left open beyond stdin, stdout and stderr, so that no path of the
+/// configuration leads through /proc/self/fd to something of the runtime's (CVE-2024-21626).
+pub fn close_inherited() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|&fd| fd > 2) {
+        // The directory's own descriptor is among them, and closed already.
+        let _ = nix::unistd::close(fd);
+    }
+}
+
+/// The parent of a process, from proc_pid_stat(5).
+pub fn parent_of(pid: i32) -> Result<i32, Errno> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).map_err(|error| errno_of(&error))?;
+    // The name in brackets may hold anything, brackets and blanks too: start behind the last one.
+    let after_name = text
+        .iter()
+        .rposition(|&byte| byte == b')')
+        .ok_or(Errno::EINVAL)?;
+    let fields = text
+        .get(after_name + 1..)
+        .unwrap_or_default()
+        .trim_ascii_start();
+    fields
+        .split(|&byte| byte == b' ')
+        .nth(1)
+        .and_then(|field| std::str::from_utf8(field).ok()?.parse().ok())
+        .ok_or(Errno::EINVAL)
+}
+
+/// The errno of a standard library error.
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 1..TRIES {
+        match call() {
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    call()
+}
+
+/// File systems whose content the kernel makes up: there, creating a directory creates a cgroup, a
+/// gadget or a queue, or fails. Numbers: linux/magic.h, and each file system's own source.
+const KERNEL_FILE_SYSTEMS: &[(u32, &str)] = &[
+    (0x9fa0, "proc"),
+    (0x6265_6572, "sysfs"),
+    (0x0027_e0eb, "cgroup"),
+    (0x6367_7270, "cgroup2"),
+    (0x1980_0202, "mqueue"),
+    (0x1cd1, "devpts"),
+    (0x6462_6720, "debugfs"),
+    (0x7472_6163, "tracefs"),
+    (0x7363_6673, "securityfs"),
+    (0x6265_6570, "configfs"),
+    (0xcafe_4a11, "bpf"),
+    (0xde5e_81e4, "efivarfs"),
+    (0x6165_676c, "pstore"),
+    (0x6573_5543, "fusectl"),
+    (0x4249_4e4d, "binfmt_misc"),
+    (0xf97c_ff8c, "selinuxfs"),
+    (0x4341_5d53, "smackfs"),
+    (0x0765_5821, "resctrl"),
+    (0x6e73_6673, "nsfs"),
+    (0x0187, "autofs"),
+];
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // The tests build what the code is to look at.
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_walked_by_component_as_openat2_walks_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        std::fs::create_dir_all(at.join("a/b")).unwrap();
+        std::fs::write(at.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("a", at.join("link")).unwrap();
+        let root = open_root(at).unwrap();
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        for path in [
+            "a", "a/b", "file", "link", "gone", "a/gone", "link/b", "file/x", "a/../a", ".",
+        ] {
+            let by_kernel = open_beneath(root.as_fd(), path.as_bytes(), true);
+            let by_hand = open_by_component(root.as_fd(), path.as_bytes(), true, flags);
+            let shown = |opened: &Result<OwnedFd, Errno>| match opened {
+                Ok(fd) => format!("{:?}", inode(fd.as_fd()).map(|inode| inode.identity)),
+                // The kernel takes `..` beneath the root and tells a link in the way by ELOOP.
+                // By hand the first is refused and the second isn't a directory: both stop.
+                Err(Errno::ELOOP) => format!("{:?}", Errno::ENOTDIR),
+                Err(errno) => format!("{errno:?}"),
+            };
+            if path == "a/../a" {
+                assert_eq!(by_hand.unwrap_err(), Errno::EXDEV);
+            } else {
+                assert_eq!(shown(&by_kernel), shown(&by_hand), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_parent_of_this_process_is_found() {
+        let parent = parent_of(std::process::id().cast_signed()).unwrap();
+        assert_eq!(parent, nix::unistd::getppid().as_raw());
+    }
+
+    #[test]
+    fn procfs_and_sysfs_are_known_as_the_kernels() {
+        for (path, name) in [("/proc", "proc"), ("/sys", "sysfs")] {
+            let root = open_root(Path::new(path)).unwrap();
+            assert_eq!(file_system(root.as_fd()).unwrap().kernel, Some(name));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The container's mount tree as the kernel would build it, one mount after the other.
+//!
+//! A mount is known by its parent mount and by its place in it; to look up a name is to cross into
+//! whatever is mounted topmost there. Over-mounts, stacks and sources used twice need no rule of
+//! their own. [`crate::walk`] goes through it; nothing is created here.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::error::Cause;
+use crate::hosts::{HostId, Hosts, Seen};
+use crate::mount::MountpointKind;
+use crate::path::{self, component_ends};
+
+/// A mount of the tree; the rootfs is the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MountId(usize);
+
+impl MountId {
+    /// The rootfs.
+    pub const ROOT: Self = Self(0);
+}
+
+/// A place in a mount: where it is from the mount's own root, all links resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The mount.
+    pub mount: MountId,
+    /// The path in it; empty for its root.
+    pub path: Vec<u8>,
+}
+
+/// What lies behind a mount of the tree.
+#[derive(Debug)]
+pub enum Backing {
+    /// The rootfs, or a bind source.
+    Host(HostId, MountpointKind),
+    /// A tmpfs of the container's.
+    Tmpfs {
+        /// It starts as a copy of what it covers.
+        copy_up: bool,
+    },
+    /// Something that premount doesn't look into: the kernel's, or another file system.
+    Opaque,
+    /// A bind whose source can't be opened.
+    Broken,
+}
+
+#[derive(Debug)]
+struct Node {
+    backing: Backing,
+    /// Where it is mounted; none for the rootfs.
+    at: Option<Place>,
+    /// Its own mountpoint in the container's view, without the leading slash.
+    resolved: Vec<u8>,
+    /// What is mounted in it, topmost, by the path in it.
+    children: HashMap<Vec<u8>, MountId>,
+    /// In a tmpfs: what the runtime makes there for the mounts above it.
+    made: HashMap<Vec<u8>, MountpointKind>,
+}
+
+/// What the walk found at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// A directory, or something that is not one.
+    Existing(MountpointKind),
+    /// Nothing.
+    Missing {
+        /// How many bytes of the place's path exist, as directories.
+        existing: usize,
+    },
+    /// Premount can't tell.
+    Unknown,
+}
+
+/// Where a path leads.
+#[derive(Debug)]
+pub struct Found {
+    /// The place.
+    pub place: Place,
+    /// What is there.
+    pub there: There,
+}
+
+/// The mount tree. It owns the host directories, since they are opened again and again.
+#[derive(Debug)]
+pub struct MountTree {
+    nodes: Vec<Node>,
+    /// The host's directories and files behind it.
+    pub hosts: Hosts,
+}
+
+impl MountTree {
+    /// A tree of the rootfs alone.
+    pub fn new(hosts: Hosts, rootfs: HostId) -> Self {
+        // A runtime binds the rootfs on itself with all that is mounted below it.
+        let backing = Backing::Host(rootfs, MountpointKind::Directory);
+        let root = Node {
+            backing,
+            at: None,
+            resolved: Vec::new(),
+            children: HashMap::new(),
+            made: HashMap::new(),
+        };
+        Self {
+            nodes: vec![root],
+            hosts,
+        }
+    }
+
+    /// Mounts `backing` at the place that a walk found; `kind` is that of the mountpoint.
+    pub fn attach(&mut self, found: &Found, backing: Backing, kind: MountpointKind) -> MountId {
+        let id = MountId(self.nodes.len());
+        let resolved = self.resolved(&found.place);
+        let Place { mount, path } = found.place.clone();
+        if let Some(parent) = self.nodes.get_mut(mount.0) {
+            if let (Backing::Tmpfs { .. }, There::Missing { existing }) =
+                (&parent.backing, found.there)
+            {
+                for end in component_ends(&path).filter(|&end| end > existing) {
+                    let kind = if end == path.len() {
+                        kind
+                    } else {
+                        MountpointKind::Directory
+                    };
+                    parent
+                        .made
+                        .insert(path.get(..end).unwrap_or_default().to_owned(), kind);
+                }
+            }
+            parent.children.insert(path, id);
+        }
+        self.nodes.push(Node {
+            backing,
+            at: Some(found.place.clone()),
+            resolved,
+            children: HashMap::new(),
+            made: HashMap::new(),
+        });
+        id
+    }
+
+    /// What lies behind a mount.
+    pub fn backing(&self, mount: MountId) -> &Backing {
+        self.node(mount)
+            .map_or(&Backing::Opaque, |node| &node.backing)
+    }
+
+    /// A place as a path in the container's view, without the leading slash.
+    pub fn resolved(&self, place: &Place) -> Vec<u8> {
+        path::join(
+            self.node(place.mount).map_or(b"", |node| &node.resolved),
+            &place.path,
+        )
+    }
+
+    /// A place as a path of the host's, where it is one.
+    pub fn host_path(&self, place: &Place) -> Option<PathBuf> {
+        match self.backing(place.mount) {
+            Backing::Host(id, _) => Some(self.hosts.path(*id, &place.path)),
+            _ => None,
+        }
+    }
+
+    /// What stands at a place, the mounts upon it left out of account.
+    pub(crate) fn look(&mut self, place: &Place) -> Result<Look, Cause> {
+        let mut place = place.clone();
+        loop {
+            let Some(node) = self.nodes.get(place.mount.0) else {
+                return Ok(Look::Unknown);
+            };
+            match &node.backing {
+                Backing::Host(id, _) => return self.hosts.look(*id, &place.path).map(Look::Seen),
+                Backing::Opaque => return Ok(Look::Unknown),
+                Backing::Broken => return Err(Cause::Below),
+                Backing::Tmpfs { copy_up } => match node.made.get(&place.path) {
+                    Some(MountpointKind::Directory) => return Ok(Look::Seen(Seen::Directory)),
+                    Some(MountpointKind::File) => return Ok(Look::Seen(Seen::File)),
+                    None => match &node.at {
+                        Some(covered) if *copy_up => {
+                            place = self.below(covered, &place.path);
+                        }
+                        _ if place.path.is_empty() => return Ok(Look::Seen(Seen::Directory)),
+                        _ => return Ok(Look::Seen(Seen::Missing)),
+                    },
+                },
+            }
+        }
+    }
+
+    /// The place of `path` below `start`, which itself is taken as it was before anything was
+    /// mounted on it; every directory on the way is one.
+    fn below(&self, start: &Place, path: &[u8]) -> Place {
+        let mut at = start.clone();
+        for name in path
+            .split(|&byte| byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
+            at.path = path::join(&at.path, name);
+            if let Some(&mount) = self
+                .node(at.mount)
+                .and_then(|node| node.children.get(&at.path))
+            {
+                at = self.root_of(mount);
+            }
+        }
+        at
+    }
+
+    /// The root of `mount`, or of what is stacked upon it.
+    pub(crate) fn root_of(&self, mount: MountId) -> Place {
+        let mut top = mount;
+        while let Some(&above) = self
+            .node(top)
+            .and_then(|node| node.children.get(b"".as_slice()))
+        {
+            top = above;
+        }
+        Place {
+            mount: top,
+            path: Vec::new(),
+        }
+    }
+
+    pub(crate) fn root_kind(&self, mount: MountId) -> There {
+        match self.backing(mount) {
+            Backing::Host(_, kind) => There::Existing(*kind),
+            Backing::Tmpfs { .. } | Backing::Broken => There::Existing(MountpointKind::Directory),
+            Backing::Opaque => There::Unknown,
+        }
+    }
+
+    /// The first mount that the way from `at` along `rest` enters, and how many bytes of `rest`
+    /// lead to it. Places are known without links: where the letters agree, none is in between.
+    pub(crate) fn mount_on_the_way(&self, at: &Place, rest: &[u8]) -> Option<(MountId, usize)> {
+        let node = self
+            .node(at.mount)
+            .filter(|node| !node.children.is_empty())?;
+        let whole = path::join(&at.path, rest);
+        let skipped = whole.len() - rest.len();
+        component_ends(&whole)
+            .filter(|&end| end > skipped)
+            .find_map(|end| {
+                node.children
+                    .get(whole.get(..end)?)
+                    .map(|&mount| (mount, end - skipped))
+            })
+    }
+
+    /// The mount at a place, if there is one: the topmost but for what is stacked on its root.
+    pub(crate) fn mounted_at(&self, place: &Place) -> Option<MountId> {
+        self.node(place.mount)?.children.get(&place.path).copied()
+    }
+
+    /// Where a mount is mounted; none for the rootfs.
+    pub(crate) fn mountpoint(&self, mount: MountId) -> Option<&Place> {
+        self.node(mount)?.at.as_ref()
+    }
+
+    fn node(&self, mount: MountId) -> Option<&Node> {
+        self.nodes.get(mount.0)
+    }
+}
+
+/// What stands at a place, as far as premount can tell.
+#[derive(Debug)]
+pub(crate) enum Look {
+    Seen(Seen),
+    Unknown,
+}
