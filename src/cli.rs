@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Makes the mountpoints that a checkpointed container's nested mounts need, just before CRIU
@@ -64,11 +65,16 @@ pub struct ByHand {
 #[group(required = true, multiple = false)]
 pub struct Origin {
     /// The bundle: the directory that config.json is in
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub bundle: Option<PathBuf>,
     /// A state JSON that names the bundle; "-" is standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub state: Option<PathBuf>,
+}
+
+/// A path that may be empty: the error is better where it is known what it was for.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// How to report.

@@ -268,10 +268,9 @@ impl Planner {
         }
         let mut from = existing;
         for end in component_ends(&path).filter(|&end| end > existing) {
-            let key = (
-                inode.identity,
-                path.get(existing..end).unwrap_or_default().to_owned(),
-            );
+            let below = path.get(existing..end).unwrap_or_default();
+            let below = below.strip_prefix(b"/").unwrap_or(below);
+            let key = (inode.identity, below.to_owned());
             let last = end == path.len();
             match self.planned.get(&key) {
                 None => {

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where mountpoints live: each world is a rootfs, some sources and some mounts, and what `apply`
+//! makes in them is what a runtime's first start would.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+
+use common::World;
+use serde_json::json;
+
+/// Applies, and again: the second time nothing changes.
+fn apply(world: &World) {
+    let missing = world.premount("check");
+    let ended = world.premount("apply");
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    // What `check` finds missing is what `apply` makes.
+    let made = ended
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("created "));
+    let lacked = missing
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("missing "));
+    assert_eq!(lacked.collect::<Vec<_>>(), made.collect::<Vec<_>>());
+    let before = world.state_of_all();
+    assert_eq!(world.premount("check").status, 0);
+    assert_eq!(world.premount("apply").status, 0);
+    assert_eq!(world.state_of_all(), before);
+}
+
+#[test]
+fn a_nested_mount_lives_in_the_source_that_covers_it() {
+    let mut world = World::new();
+    world.directory("a");
+    world.directory("b");
+    world.file("f");
+    world.bind("a", "/a");
+    world.bind("b", "/a/x/b");
+    world.bind("f", "/a/x/b/y/f");
+    apply(&world);
+    assert_eq!(world.tree("bundle/rootfs"), ["d a"]);
+    assert_eq!(world.tree("a"), ["d x", "d x/b"]);
+    assert_eq!(world.tree("b"), ["d y", "f y/f"]);
+}
+
+#[test]
+fn new_directories_are_0755_and_files_0644_whatever_the_umask() {
+    let mut world = World::new();
+    world.directory("a");
+    world.file("f");
+    world.bind("a", "/a");
+    world.bind("f", "/a/d/f");
+    let previous = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+    let ended = world.premount("apply");
+    nix::sys::stat::umask(previous);
+    assert_eq!(ended.status, 0);
+    let mode = |path: &str| world.path(path).metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("a/d"), mode("a/d/f")), (0o755, 0o644));
+    assert_eq!(world.path("a/d/f").metadata().unwrap().len(), 0);
+}
+
+#[test]
+fn links_are_resolved_in_the_containers_view() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/var");
+    world.directory("bundle/rootfs/run");
+    world.link("bundle/rootfs/var/run", "/run");
+    world.link("bundle/rootfs/up", "../../../../run/./up//there/");
+    world.directory("a");
+    world.link("a/absolute", "/run/from-a");
+    world.link("a/relative", "../run/rel");
+    world.link("a/inside", "kept/../own");
+    world.directory("a/kept");
+    world.tmpfs("/var/run/one");
+    world.tmpfs("/up/two");
+    world.bind("a", "/a");
+    world.tmpfs("/a/absolute/x");
+    world.tmpfs("/a/relative/y");
+    world.tmpfs("/a/inside/z");
+    apply(&world);
+    assert_eq!(
+        world.tree("bundle/rootfs"),
+        [
+            "d a",
+            "d run",
+            "d run/from-a",
+            "d run/from-a/x",
+            "d run/one",
+            "d run/rel",
+            "d run/rel/y",
+            "d run/up",
+            "d run/up/there",
+            "d run/up/there/two",
+            "d var",
+            "l up",
+            "l var/run"
+        ]
+    );
+    assert_eq!(
+        world.tree("a"),
+        [
+            "d kept",
+            "d own",
+            "d own/z",
+            "l absolute",
+            "l inside",
+            "l relative"
+        ]
+    );
+}
+
+#[test]
+fn a_dangling_link_leads_to_what_is_made_there() {
+    let mut world = World::new();
+    world.link("bundle/rootfs/link", "gone/further");
+    world.file("f");
+    world.bind("f", "/link");
+    world.tmpfs("/link2/../other");
+    apply(&world);
+    assert_eq!(
+        world.tree("bundle/rootfs"),
+        ["d gone", "d other", "f gone/further", "l link"]
+    );
+}
+
+#[test]
+fn a_link_leads_through_the_mounts_that_stand_before_it() {
+    let mut world = World::new();
+    world.directory("a");
+    world.directory("b");
+    world.link("a/link", "../b/deep");
+    world.bind("a", "/a");
+    world.bind("b", "/b");
+    world.tmpfs("/a/link/x");
+    apply(&world);
+    assert_eq!(world.tree("bundle/rootfs"), ["d a", "d b"]);
+    assert_eq!(world.tree("b"), ["d deep", "d deep/x"]);
+}
+
+#[test]
+fn dot_dot_in_a_link_leaves_a_mount_by_its_mountpoint() {
+    let mut world = World::new();
+    world.directory("a");
+    world.directory("b");
+    world.link("b/out", "../sibling");
+    world.bind("a", "/x/a");
+    world.bind("b", "/x/a/b");
+    world.tmpfs("/x/a/b/out");
+    apply(&world);
+    assert_eq!(world.tree("a"), ["d b", "d sibling"]);
+    assert_eq!(world.tree("b"), ["l out"]);
+}
+
+#[test]
+fn a_mount_covers_what_was_mounted_below_it_before() {
+    let mut world = World::new();
+    for source in ["first", "over", "third"] {
+        world.directory(source);
+    }
+    world.bind("first", "/a/b");
+    world.bind("over", "/a");
+    world.bind("third", "/a/b/c");
+    apply(&world);
+    assert_eq!(world.tree("bundle/rootfs"), ["d a", "d a/b"]);
+    assert!(world.tree("first").is_empty());
+    assert_eq!(world.tree("over"), ["d b", "d b/c"]);
+}
+
+#[test]
+fn of_stacked_mounts_the_topmost_counts() {
+    let mut world = World::new();
+    world.directory("under");
+    world.directory("top");
+    world.bind("under", "/a");
+    world.bind("top", "/a");
+    world.tmpfs("/a/x");
+    apply(&world);
+    assert!(world.tree("under").is_empty());
+    assert_eq!(world.tree("top"), ["d x"]);
+}
+
+#[test]
+fn a_source_that_is_mounted_twice_is_one() {
+    let mut world = World::new();
+    world.directory("a/sub");
+    world.file("f");
+    world.bind("a", "/one");
+    world.bind("a/sub", "/two");
+    world.tmpfs("/one/sub/x/y");
+    world.tmpfs("/two/x/y");
+    world.bind("f", "/two/x/f");
+    let report = world.json("plan");
+    assert_eq!(report["mounts"][3]["status"], "missing");
+    assert_eq!(
+        report["mounts"][3]["missing"],
+        json!([]),
+        "the mount before it lacks the same"
+    );
+    apply(&world);
+    assert_eq!(
+        world.tree("a"),
+        ["d sub", "d sub/x", "d sub/x/y", "f sub/x/f"]
+    );
+}
+
+#[test]
+fn one_place_can_not_be_both_kinds() {
+    let mut world = World::new();
+    world.directory("a");
+    world.file("f");
+    world.bind("a", "/one");
+    world.bind("a", "/two");
+    world.bind("f", "/one/x");
+    world.tmpfs("/two/x");
+    world.tmpfs("/two/x/below");
+    for command in ["plan", "check", "apply"] {
+        let ended = world.premount(command);
+        assert_eq!(ended.status, 1);
+        assert!(
+            ended
+                .stderr
+                .contains("mount /two/x: the mountpoint has to be a directory")
+        );
+    }
+    assert_eq!(world.tree("a"), ["f x"]);
+}
+
+#[test]
+fn nothing_is_made_on_a_tmpfs_of_the_containers() {
+    let mut world = World::new();
+    world.directory("a");
+    world.tmpfs("/t");
+    world.bind("a", "/t/deep/a");
+    world.tmpfs("/t/deep/a/x");
+    world.tmpfs("/t/other/b");
+    apply(&world);
+    assert_eq!(world.tree("bundle/rootfs"), ["d t"]);
+    assert_eq!(world.tree("a"), ["d x"]);
+    let report = world.json("check");
+    assert_eq!(report["mounts"][1]["status"], "restored");
+}
+
+#[test]
+fn a_tmpcopyup_tmpfs_starts_as_a_copy_of_what_it_covers() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/run");
+    world.directory("bundle/rootfs/var/lock");
+    world.link("bundle/rootfs/run/lock", "/var/lock");
+    world.directory("a");
+    world.link("a/link", "/var/from-a");
+    world.mount(json!({"destination": "/run", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.tmpfs("/run/lock/x");
+    world.bind("a", "/a");
+    world.mount(json!({"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.tmpfs("/a/link/y");
+    apply(&world);
+    assert_eq!(
+        world.tree("bundle/rootfs/var"),
+        ["d from-a", "d from-a/y", "d lock", "d lock/x"]
+    );
+    assert_eq!(world.tree("a"), ["l link"]);
+}
+
+#[test]
+fn a_plain_tmpfs_starts_empty() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/run");
+    world.directory("bundle/rootfs/var");
+    world.link("bundle/rootfs/run/lock", "/var/lock");
+    world.tmpfs("/run");
+    world.tmpfs("/run/lock/x");
+    apply(&world);
+    assert!(world.tree("bundle/rootfs/var").is_empty());
+}
+
+#[test]
+fn what_lies_below_a_kernel_file_system_is_not_judged() {
+    let mut world = World::new();
+    world.file("f");
+    world.mount(json!({"destination": "/proc", "type": "proc", "source": "proc"}));
+    world.mount(json!({"destination": "/sys", "type": "sysfs", "source": "sysfs"}));
+    world.mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}));
+    world.bind("f", "/proc/cpuinfo");
+    world.mount(json!({"destination": "/o", "type": "overlay", "source": "overlay"}));
+    world.tmpfs("/o/below");
+    let report = world.json("apply");
+    let status = |index: usize| report["mounts"][index]["status"].as_str().unwrap();
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5].map(status),
+        [
+            "created", "created", "kernel", "unjudged", "created", "unjudged"
+        ]
+    );
+    assert_eq!(world.tree("bundle/rootfs"), ["d o", "d proc", "d sys"]);
+    let ended = common::premount(&[], world.state().as_bytes(), &[]);
+    assert_eq!(ended.status, 0, "what can't be judged fails nothing");
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            r#" INFO premount: mountpoint not judged mount="/proc/cpuinfo" below="proc""#,
+            r#" INFO premount: mountpoint not judged mount="/o/below" below="overlay""#,
+            " INFO premount: 6 mounts: 2 not judged",
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_made_in_a_source_on_a_kernel_file_system() {
+    let mut world = World::new();
+    world.mount(json!({"destination": "/p", "source": "/proc", "options": ["bind"]}));
+    world.mount(json!({"destination": "/s", "source": "/sys/fs/cgroup", "options": ["rbind"]}));
+    world.tmpfs("/p/premount-test");
+    let report = world.json("apply");
+    assert_eq!(report["mounts"][2]["status"], "unjudged");
+}
+
+#[test]
+fn what_has_to_be_there_is_there_as_anything_but_the_other_kind() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/d");
+    world.file("f");
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+    nix::unistd::mkfifo(&world.path("bundle/rootfs/fifo"), mode).unwrap();
+    world.bind("f", "/fifo");
+    world.tmpfs("/d");
+    world.tmpfs("/");
+    let before = world.state_of_all();
+    apply(&world);
+    assert_eq!(world.state_of_all(), before);
+}
+
+#[test]
+fn the_rootfs_and_sources_may_be_reached_through_links_of_the_hosts() {
+    let mut world = World::new();
+    world.directory("real/source");
+    world.link("linked", "real");
+    world.bind("linked/source", "/a");
+    world.tmpfs("/a/x");
+    apply(&world);
+    assert_eq!(world.tree("real"), ["d source", "d source/x"]);
+}
+
+#[test]
+fn names_of_any_characters_are_made_as_they_are() {
+    let mut world = World::new();
+    world.directory("a");
+    world.bind("a", "/a");
+    let names = [
+        "with blank",
+        "new\nline",
+        "qu\"o'te",
+        "ünï日本",
+        "\u{1b}[31m",
+        "-rf",
+        "back\\slash",
+    ];
+    for name in names {
+        world.tmpfs(&format!("/a/{name}"));
+    }
+    let ended = world.premount("plan");
+    assert!(
+        !ended.stdout.contains('\u{1b}'),
+        "no escape sequence gets through"
+    );
+    apply(&world);
+    let mut made: Vec<String> = names.iter().map(|name| format!("d {name}")).collect();
+    made.sort();
+    assert_eq!(world.tree("a"), made);
+}
+
+#[test]
+fn more_mounts_than_descriptors() {
+    let world = World::new();
+    let mut mounts = Vec::new();
+    for index in 0..300 {
+        world.directory(&format!("s{index}"));
+        let source = world.path(&format!("s{index}"));
+        mounts.push(
+            json!({"destination": format!("/m{index}"), "source": source, "options": ["bind"]}),
+        );
+    }
+    for index in 0..300 {
+        mounts.push(json!({"destination": format!("/m{index}/x/y"), "type": "tmpfs"}));
+    }
+    let config = json!({"root": {"path": "rootfs"}, "mounts": mounts});
+    world.write_config(&config);
+    let ended = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 32 && exec \"$0\" apply --bundle \"$1\""])
+        .args([env!("CARGO_BIN_EXE_premount"), &world.bundle()])
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    for index in 0..300 {
+        assert_eq!(world.tree(&format!("s{index}")), ["d x", "d x/y"]);
+    }
+}
