@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The JSON of `plan`, `apply` and `check`. Its shape is documented in premount(8), "JSON", and
+//! The JSON of `plan`, `apply` and `check`. Its shape is documented in docs/json.md, and
 //! only ever gains fields; `version` says when that changes.
 
 use std::os::unix::ffi::OsStrExt;

@@ -137,10 +137,14 @@ impl Display for Summary {
             format!("{count} {}", if count == 1 { one } else { more })
         };
         let mut parts = Vec::new();
-        if self.created_directories + self.created_files > 0 {
-            let directories = counted(self.created_directories, "directory", "directories");
-            let files = counted(self.created_files, "file", "files");
+        let directories = counted(self.created_directories, "directory", "directories");
+        let files = counted(self.created_files, "file", "files");
+        if self.created_directories > 0 && self.created_files > 0 {
             parts.push(format!("created {directories} and {files}"));
+        } else if self.created_directories > 0 {
+            parts.push(format!("created {directories}"));
+        } else if self.created_files > 0 {
+            parts.push(format!("created {files}"));
         } else if self.missing > 0 {
             parts.push(counted(
                 self.missing,

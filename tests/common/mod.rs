@@ -19,9 +19,17 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// The variable with another path for premount than cargo's own, where that isn't to be had.
+pub const BINARY: &str = "PREMOUNT_TEST_BINARY";
+
+/// Where premount is.
+pub fn binary() -> PathBuf {
+    std::env::var_os(BINARY).map_or_else(|| env!("CARGO_BIN_EXE_premount").into(), PathBuf::from)
+}
+
 /// Calls premount with nothing of the caller's environment.
 pub fn premount(arguments: &[&str], stdin: &[u8], environment: &[(&str, &str)]) -> Ended {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_premount"))
+    let mut child = Command::new(binary())
         .args(arguments)
         .env_clear()
         .envs(environment.iter().copied())

@@ -76,6 +76,7 @@ pub fn run(root: Root, name: &str) -> Result<(), String> {
         .arg("/test")
         .env(INSIDE, name)
         .env(CGROUP, &cgroup)
+        .env(crate::common::BINARY, PREMOUNT)
         .stdin(std::process::Stdio::null())
         .output()
         .expect("timeout and unshare");

@@ -13,7 +13,10 @@
 )]
 #![allow(clippy::indexing_slicing, clippy::print_stderr)]
 
+mod as_root;
 mod cases;
+#[path = "../common/mod.rs"]
+mod common;
 mod enter;
 mod first_start;
 mod matrix;
@@ -25,6 +28,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let mut tests = matrix::tests();
     tests.extend(first_start::tests());
+    tests.extend(as_root::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();

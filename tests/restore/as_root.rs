@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What takes root but no container: owners, and mounts of the host's.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::Test;
+use crate::common::World;
+use crate::enter::Root;
+use crate::world::tool;
+
+/// The tests that take root.
+pub fn tests() -> Vec<Test> {
+    let tests: [(&str, fn()); 5] = [
+        ("what_is_made_belongs_to_the_mapped_root", mapped_root),
+        ("a_setgid_directory_hands_its_group_down", setgid),
+        ("a_bind_does_not_show_the_mounts_of_the_host", bind),
+        ("an_rbind_shows_the_mounts_of_the_host", rbind),
+        ("a_read_only_file_system_is_reported", read_only),
+    ];
+    tests
+        .map(|(name, test)| Test::new(Root::Debian13, &format!("as_root::{name}"), test))
+        .into()
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn map_root(world: &World) {
+    let mut config = world.config();
+    config["linux"] = json!({
+        "uidMappings": [{"containerID": 0, "hostID": 100_000, "size": 65536}],
+        "gidMappings": [{"containerID": 0, "hostID": 200_000, "size": 65536}],
+    });
+    world.write_config(&config);
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let metadata = fs::metadata(path).unwrap();
+    (metadata.uid(), metadata.gid())
+}
+
+/// Also in a source of yet another user's, which that user alone may enter.
+fn mapped_root() {
+    let mut world = World::new();
+    world.directory("a");
+    world.file("f");
+    chown(world.path("a"), Some(4711), Some(4711)).unwrap();
+    mode(&world.path("a"), 0o700);
+    world.bind("a", "/a");
+    world.bind("f", "/a/b/f");
+    map_root(&world);
+    let ended = world.premount("apply");
+    assert_eq!(ended.status, 0, "{ended:?}");
+    for made in ["bundle/rootfs/a", "a/b", "a/b/f"] {
+        assert_eq!(owner(&world.path(made)), (100_000, 200_000), "{made}");
+    }
+    assert_eq!(owner(&world.path("a")), (4711, 4711));
+}
+
+fn setgid() {
+    let mut world = World::new();
+    world.directory("a");
+    chown(world.path("a"), Some(0), Some(4711)).unwrap();
+    mode(&world.path("a"), 0o2775);
+    world.bind("a", "/a");
+    world.tmpfs("/a/b/c");
+    map_root(&world);
+    assert_eq!(world.premount("apply").status, 0);
+    assert_eq!(owner(&world.path("a/b/c")), (100_000, 4711));
+    assert_eq!(
+        fs::metadata(world.path("a/b/c")).unwrap().mode() & 0o7777,
+        0o2755
+    );
+}
+
+fn with_host_mount() -> World {
+    let world = World::new();
+    let below = world.directory("a/below");
+    tool("mount", &["-t", "tmpfs", "tmpfs", below.to_str().unwrap()]);
+    world.directory("a/below/of-the-host");
+    world
+}
+
+fn bind() {
+    let mut world = with_host_mount();
+    let source = world.path("a");
+    world.mount(json!({"destination": "/a", "source": source, "options": ["bind"]}));
+    world.tmpfs("/a/below/x");
+    world.tmpfs("/a/below/of-the-host/y");
+    assert_eq!(world.premount("check").status, 1);
+    assert_eq!(world.premount("apply").status, 0);
+    assert_eq!(world.premount("check").status, 0);
+    assert_eq!(world.tree("a/below"), ["d of-the-host"]);
+    tool("umount", &[world.path("a/below").to_str().unwrap()]);
+    assert_eq!(
+        world.tree("a/below"),
+        ["d of-the-host", "d of-the-host/y", "d x"]
+    );
+}
+
+fn rbind() {
+    let mut world = with_host_mount();
+    world.bind("a", "/a");
+    world.tmpfs("/a/below/x");
+    assert_eq!(world.premount("apply").status, 0);
+    assert_eq!(world.tree("a/below"), ["d of-the-host", "d x"]);
+    tool("umount", &[world.path("a/below").to_str().unwrap()]);
+    assert!(world.tree("a/below").is_empty());
+}
+
+fn read_only() {
+    let mut world = World::new();
+    let source = world.directory("a");
+    world.bind("a", "/a");
+    world.tmpfs("/a/there");
+    world.tmpfs("/a/missing");
+    world.tmpfs("/last");
+    tool("mount", &["-t", "tmpfs", "tmpfs", source.to_str().unwrap()]);
+    world.directory("a/there");
+    tool("mount", &["-o", "remount,ro", source.to_str().unwrap()]);
+    for command in ["check", "plan", "apply"] {
+        let ended = world.premount(command);
+        assert_eq!(ended.status, 1, "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        for part in ["mount /a/missing: ", "/a/missing: mkdirat: ", "(EROFS)"] {
+            assert!(ended.stderr.contains(part), "{ended:?}");
+        }
+    }
+    assert_eq!(world.tree("bundle/rootfs"), ["d a", "d last"]);
+}
