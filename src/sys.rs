@@ -134,10 +134,10 @@ fn open_by_component(
         };
         let directory = current.as_ref().map_or(root, AsFd::as_fd);
         let next = retry(|| openat(directory, OsStr::from_bytes(name), flags, Mode::empty()))?;
-        if let Some(mount) = &mount
-            && mount_id(next.as_fd())? != *mount
-        {
-            return Err(Errno::EXDEV);
+        if let Some(mount) = &mount {
+            if mount_id(next.as_fd())? != *mount {
+                return Err(Errno::EXDEV);
+            }
         }
         current = Some(next);
     }
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_parent_of_this_process_is_found() {
-        let parent = parent_of(std::process::id().cast_signed()).unwrap();
+        let parent = parent_of(nix::unistd::getpid().as_raw()).unwrap();
         assert_eq!(parent, nix::unistd::getppid().as_raw());
     }
 
