@@ -94,6 +94,14 @@ impl Hosts {
 
     /// What stands at `path` in the root `id`, no link followed on the way.
     pub fn look(&mut self, id: HostId, path: &[u8]) -> Result<Seen, Cause> {
+        if path.is_empty() {
+            // Known since it was added; and a file has no `.` to open.
+            return match self.roots.get(id.0).map(|root| root.inode.kind) {
+                Some(InodeKind::Directory) => Ok(Seen::Directory),
+                Some(_) => Ok(Seen::File),
+                None => Err(Cause::Below),
+            };
+        }
         let found = match self.open(id, path, sys::open_beneath) {
             Ok(found) => found,
             Err(Cause::System {

@@ -14,7 +14,7 @@ use crate::hosts::{HostId, Hosts};
 use crate::mount::{Content, Mount, MountpointKind};
 use crate::path::component_ends;
 use crate::sys;
-use crate::tree::{Backing, Found, MountId, MountTree, There};
+use crate::tree::{Backing, Below, Found, MountId, MountTree, There};
 
 /// What is to be known before anything is created.
 #[derive(Debug)]
@@ -77,10 +77,6 @@ pub struct Missing {
     pub from: usize,
 }
 
-/// Inodes that mounts earlier in the configuration have made by now: the directory that exists, and
-/// the path below it. One source can show up in several places.
-type Planned = HashMap<((u64, u64), Vec<u8>), MountpointKind>;
-
 impl Plan {
     /// Follows every mount of the configuration to its mountpoint.
     pub fn new(config: Config) -> Result<Self, Error> {
@@ -101,7 +97,6 @@ impl Plan {
         let mut planner = Planner {
             tree: MountTree::new(hosts, root),
             indexes: HashMap::new(),
-            planned: Planned::new(),
             mounts: Vec::with_capacity(config.mounts.len()),
         };
         for mount in config.mounts {
@@ -119,7 +114,6 @@ struct Planner {
     tree: MountTree,
     /// The index in the configuration of a mount of the tree.
     indexes: HashMap<MountId, usize>,
-    planned: Planned,
     mounts: Vec<PlannedMount>,
 }
 
@@ -268,18 +262,16 @@ impl Planner {
         }
         let mut from = existing;
         for end in component_ends(&path).filter(|&end| end > existing) {
-            let below = path.get(existing..end).unwrap_or_default();
-            let below = below.strip_prefix(b"/").unwrap_or(below);
-            let key = (inode.identity, below.to_owned());
+            let below = Below::new(inode.identity, &path, existing, end);
             let last = end == path.len();
-            match self.planned.get(&key) {
+            match self.tree.planned.get(&below) {
                 None => {
                     let kind = if last {
                         kind
                     } else {
                         MountpointKind::Directory
                     };
-                    self.planned.insert(key, kind);
+                    self.tree.planned.insert(below, kind);
                 }
                 Some(planned) if last && *planned != kind => {
                     return Err((end, Cause::WrongKind { needed: kind }));

@@ -6,12 +6,14 @@
 //! their own. [`crate::walk`] goes through it; nothing is created here.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::error::Cause;
 use crate::hosts::{HostId, Hosts, Seen};
 use crate::mount::MountpointKind;
 use crate::path::{self, component_ends};
+use crate::sys;
 
 /// A mount of the tree; the rootfs is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,6 +91,27 @@ pub struct MountTree {
     nodes: Vec<Node>,
     /// The host's directories and files behind it.
     pub hosts: Hosts,
+    /// What is to be made on the host for the mounts so far. One source can show up in several
+    /// places, so this goes by where the host has it.
+    pub(crate) planned: HashMap<Below, MountpointKind>,
+}
+
+/// A path that isn't there yet, by the directory that is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Below {
+    directory: (u64, u64),
+    path: Vec<u8>,
+}
+
+impl Below {
+    /// The first `end` bytes of `path`, of which the first `existing` lead to `directory`.
+    pub(crate) fn new(directory: (u64, u64), path: &[u8], existing: usize, end: usize) -> Self {
+        let below = path.get(existing..end).unwrap_or_default();
+        Self {
+            directory,
+            path: below.strip_prefix(b"/").unwrap_or(below).to_owned(),
+        }
+    }
 }
 
 impl MountTree {
@@ -106,12 +129,20 @@ impl MountTree {
         Self {
             nodes: vec![root],
             hosts,
+            planned: HashMap::new(),
         }
     }
 
     /// Mounts `backing` at the place that a walk found; `kind` is that of the mountpoint.
     pub fn attach(&mut self, found: &Found, backing: Backing, kind: MountpointKind) -> MountId {
         let id = MountId(self.nodes.len());
+        // There is nothing to copy from what is no directory.
+        let backing = match (backing, found.there) {
+            (Backing::Tmpfs { .. }, There::Existing(MountpointKind::File)) => {
+                Backing::Tmpfs { copy_up: false }
+            }
+            (backing, _) => backing,
+        };
         let resolved = self.resolved(&found.place);
         let Place { mount, path } = found.place.clone();
         if let Some(parent) = self.nodes.get_mut(mount.0) {
@@ -161,6 +192,25 @@ impl MountTree {
             Backing::Host(id, _) => Some(self.hosts.path(*id, &place.path)),
             _ => None,
         }
+    }
+
+    /// Whether a place that isn't there yet is to be a file.
+    pub(crate) fn is_planned_file(
+        &mut self,
+        place: &Place,
+        existing: usize,
+    ) -> Result<bool, Cause> {
+        let Backing::Host(id, _) = *self.backing(place.mount) else {
+            return Ok(false);
+        };
+        let directory = self
+            .hosts
+            .directory(id, place.path.get(..existing).unwrap_or_default())?;
+        let identity = sys::inode(directory.as_fd())
+            .map_err(Cause::system("fstat"))?
+            .identity;
+        let below = Below::new(identity, &place.path, existing, place.path.len());
+        Ok(self.planned.get(&below) == Some(&MountpointKind::File))
     }
 
     /// What stands at a place, the mounts upon it left out of account.

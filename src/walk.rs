@@ -49,7 +49,8 @@ impl MountTree {
             if whole && !walk.rest.is_empty() && walk.is_plain() {
                 if let Some((mount, used)) = self.mount_on_the_way(&walk.at, &walk.rest) {
                     // All of this path was walked when the mount came here: nothing to look at.
-                    walk.rest.drain(..used);
+                    walk.rest
+                        .drain(..used.saturating_add(1).min(walk.rest.len()));
                     self.enter(walk, mount);
                     continue;
                 }
@@ -146,6 +147,11 @@ impl MountTree {
         if walk.there == There::Existing(MountpointKind::File) {
             return Err(Cause::NotADirectory);
         }
+        if let There::Missing { existing } = walk.there {
+            if self.is_planned_file(&walk.at, existing)? {
+                return Err(Cause::NotADirectory);
+            }
+        }
         while walk.at.path.is_empty() {
             // The parent of the container's root is the root itself.
             let Some(up) = self.mountpoint(walk.at.mount).cloned() else {
@@ -161,7 +167,8 @@ impl MountTree {
             .unwrap_or(0);
         walk.at.path.truncate(parent);
         if walk.at.path.is_empty() {
-            walk.there = self.root_kind(walk.at.mount);
+            // Into what is stacked on it, too: above the container's root is the topmost root.
+            self.enter(walk, walk.at.mount);
             return Ok(());
         }
         // What is there can be missing still: the place that a mount stands at is planned too.

@@ -10,8 +10,17 @@ pub const INSIDE: &str = "PREMOUNT_TEST_INSIDE";
 pub const CGROUP: &str = "PREMOUNT_TEST_CGROUP";
 /// Where premount is, inside.
 pub const PREMOUNT: &str = "/usr/libexec/oci/hooks.d/premount";
-/// How long one test may take, in seconds.
-const TIMEOUT: &str = "120";
+/// The variable that says how many times as much the tests with random input do.
+pub const SOAK: &str = "PREMOUNT_SOAK";
+/// How long one test may take, in seconds; as many times that as there is to do.
+const TIMEOUT: u64 = 300;
+
+/// How many times as much the tests with random input do: 1, or more in `make soak`.
+pub fn soak() -> u64 {
+    std::env::var(SOAK)
+        .ok()
+        .map_or(1, |times| times.parse().expect("a number"))
+}
 
 /// A root with runtimes and a CRIU of its own, made by `tests/root.sh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +74,8 @@ pub fn run(root: Root, name: &str) -> Result<(), String> {
         fingerprint(name)
     );
     let output = Command::new("timeout")
-        .args(["--kill-after=5", TIMEOUT])
+        .arg("--kill-after=5")
+        .arg((TIMEOUT * soak()).to_string())
         .args(["unshare", "--mount", "--pid", "--fork", "--kill-child"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/enter.sh"))
         .arg(&root)
@@ -82,6 +92,8 @@ pub fn run(root: Root, name: &str) -> Result<(), String> {
         .expect("timeout and unshare");
     remove_cgroups(&cgroup);
     if output.status.success() {
+        // What a test has counted is worth a line.
+        print!("{}", String::from_utf8_lossy(&output.stdout));
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();

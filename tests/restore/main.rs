@@ -11,15 +11,18 @@
     clippy::expect_used,
     clippy::panic
 )]
-#![allow(clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::print_stdout)]
 
 mod as_root;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod differential;
 mod enter;
 mod first_start;
 mod matrix;
+#[path = "../model/mod.rs"]
+mod model;
 mod world;
 
 use enter::Root;
@@ -29,6 +32,7 @@ fn main() {
     let mut tests = matrix::tests();
     tests.extend(first_start::tests());
     tests.extend(as_root::tests());
+    tests.extend(differential::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();

@@ -19,6 +19,7 @@ pub const BUNDLE: &str = "/w/bundle";
 pub const SOURCES: &str = "/w/sources";
 const IMAGES: &str = "/w/images";
 const WORK: &str = "/w/work";
+const CRIU_ROOT: &str = "/w/bundle/criu-root";
 const ID: &str = "c1";
 
 /// A container runtime.
@@ -75,6 +76,7 @@ impl Trigger {
 pub struct World {
     pub runtime: Runtime,
     root: Root,
+    rootfs: PathBuf,
     mounts: Vec<Value>,
 }
 
@@ -84,17 +86,31 @@ impl World {
         for directory in [BUNDLE, SOURCES, IMAGES, WORK, "/etc/criu"] {
             fs::create_dir_all(directory).unwrap();
         }
-        let bin = rootfs().join("bin");
-        fs::create_dir_all(&bin).unwrap();
-        fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        for applet in ["sh", "sleep", "echo", "mount", "mkdir"] {
-            symlink("busybox", bin.join(applet)).unwrap();
-        }
+        Self::add_programs(&rootfs());
         Self {
+            rootfs: rootfs(),
             runtime,
             root,
             mounts: Vec::new(),
         }
+    }
+
+    /// Puts the programs of the container into a rootfs.
+    pub fn add_programs(rootfs: &Path) {
+        let bin = rootfs.join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        if fs::symlink_metadata(bin.join("busybox")).is_ok() {
+            return;
+        }
+        fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        for applet in ["sh", "sleep", "echo", "mount", "mkdir"] {
+            symlink("busybox", bin.join(applet)).unwrap();
+        }
+    }
+
+    /// Takes another rootfs than the bundle's own.
+    pub fn set_rootfs(&mut self, rootfs: &Path) {
+        rootfs.clone_into(&mut self.rootfs);
     }
 
     /// The mounts of the configuration, after /proc and /dev.
@@ -120,7 +136,7 @@ impl World {
                 "env": ["PATH=/bin"],
                 "cwd": "/",
             },
-            "root": {"path": "rootfs"},
+            "root": {"path": self.rootfs},
             "mounts": mounts,
             "linux": {
                 "cgroupsPath": format!("/{cgroup}"),
@@ -158,26 +174,46 @@ impl World {
 
     /// Starts the container, and waits until it counts.
     pub fn start(&self) {
-        self.command(&["run", "--detach", "--bundle", BUNDLE, ID])
-            .expect("start");
+        self.run().expect("start");
         Self::wait_for_count(0);
+    }
+
+    /// Starts the container.
+    pub fn run(&self) -> Result<(), String> {
+        self.command(&["run", "--detach", "--bundle", BUNDLE, ID])
+    }
+
+    /// Makes the container, with all its mounts, without running its process.
+    pub fn create(&self) -> Result<(), String> {
+        self.command(&["create", "--bundle", BUNDLE, ID])
+    }
+
+    /// Whether the container runs: one that is over-mounted everywhere has no program.
+    pub fn counts(&self) -> bool {
+        thread::sleep(Duration::from_millis(60));
+        let output = Command::new(self.runtime.name())
+            .args(["state", ID])
+            .output()
+            .unwrap();
+        let state: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        state["status"] == "running"
     }
 
     /// Checkpoints the container, which ends it. Gives how far it had counted.
     pub fn checkpoint(&self) -> u64 {
+        self.try_checkpoint()
+            .unwrap_or_else(|said| panic!("checkpoint: {said}"));
+        Self::unmount_below(&rootfs());
+        count()
+    }
+
+    /// Checkpoints the container, if CRIU can.
+    pub fn try_checkpoint(&self) -> Result<(), String> {
         let _ = fs::remove_dir_all(IMAGES);
         fs::create_dir_all(IMAGES).unwrap();
-        self.command(&[
-            "checkpoint",
-            "--image-path",
-            IMAGES,
-            "--work-path",
-            WORK,
-            ID,
-        ])
-        .unwrap_or_else(|said| panic!("checkpoint: {said}\n{}", log("dump.log")));
-        Self::unmount_leftovers();
-        count()
+        let checkpoint = ["checkpoint", "--image-path", IMAGES, "--work-path", WORK];
+        self.command(&[&checkpoint[..], self.without_cgroups(), &[ID]].concat())
+            .map_err(|said| format!("{said}\n{}", log("dump.log")))
     }
 
     /// Restores the container; the error is what CRIU logged.
@@ -213,15 +249,13 @@ impl World {
 
     /// Lets premount make the mountpoints as it is called by hand.
     pub fn apply() {
-        let output = Command::new(PREMOUNT)
-            .args(["apply", "--bundle", BUNDLE])
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let ended = Self::call_premount(&["apply", "--bundle", BUNDLE]);
+        assert_eq!(ended.status, 0, "{}", ended.stderr);
+    }
+
+    /// Calls premount by hand.
+    pub fn call_premount(arguments: &[&str]) -> crate::common::Ended {
+        crate::common::premount(arguments, b"", &[])
     }
 
     /// Waits until the process has counted beyond `before`.
@@ -253,19 +287,23 @@ impl World {
     /// Ends the container, if there is one.
     pub fn delete(&self) {
         let _ = self.command(&["delete", "--force", ID]);
-        Self::unmount_leftovers();
+        Self::unmount_below(&rootfs());
+        // A restore of crun's that fails leaves this behind at times.
+        let _ = Command::new("umount")
+            .args(["--lazy", "--quiet", CRIU_ROOT])
+            .output();
+        let _ = fs::remove_dir(CRIU_ROOT);
     }
 
     /// runc mounts the binds in the rootfs to make mountpoints, and then unmounts them by their
     /// paths: one that another covers stays.
-    fn unmount_leftovers() {
+    pub fn unmount_below(directory: &Path) {
         let table = fs::read_to_string("/proc/self/mounts").unwrap();
-        let below = format!("{BUNDLE}/rootfs/");
         let mountpoints = table
             .lines()
             .map(|line| unescaped(line.split(' ').nth(1).unwrap()));
-        let left: Vec<String> = mountpoints.filter(|at| at.starts_with(&below)).collect();
-        for mountpoint in left.iter().rev() {
+        let left = mountpoints.filter(|at| Path::new(at).starts_with(directory));
+        for mountpoint in left.collect::<Vec<String>>().iter().rev() {
             tool("umount", &["--lazy", mountpoint]);
         }
     }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What holds for a state and a configuration of any bytes.
+#![allow(dead_code)] // Each user takes what it needs.
+
+use std::path::Path;
+
+use premount::bundle::State;
+use premount::config::{self, Config};
+use premount::error::Error;
+
+/// A state is refused with one line, or names an absolute bundle.
+pub fn state(bytes: &[u8]) {
+    match State::from_stream(bytes) {
+        Ok(state) => assert!(state.bundle.is_absolute()),
+        Err(error) => one_line(&error),
+    }
+}
+
+/// A configuration is refused with one line, or every mount in it is clean.
+pub fn config(bytes: &[u8]) {
+    let file = Path::new("config.json");
+    let bundle = Path::new("/bundle");
+    let text = match premount::json::read_stream(bytes, file, config::MAX_SIZE) {
+        Ok(text) => text,
+        Err(error) => return one_line(&error),
+    };
+    let _ = config::is_oci(&text);
+    if let Err(error) = config::restore(&text, file) {
+        one_line(&error);
+    }
+    match Config::parse(&text, file, bundle) {
+        Ok(config) => {
+            assert!(config.rootfs.is_absolute());
+            for mount in config.mounts {
+                assert!(mount.source().is_none_or(|source| source.is_absolute()));
+                let path = mount.destination.relative();
+                assert!(path.len() < 4096 && !path.contains(&0));
+                let mut names = path.split(|&byte| byte == b'/');
+                let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && name.len() < 256;
+                assert!(path.is_empty() || names.all(clean));
+            }
+        }
+        Err(error) => one_line(&error),
+    }
+}
+
+/// An error's text can't forge a second line, nor steer a terminal.
+fn one_line(error: &Error) {
+    let text = error.to_string();
+    assert!(
+        !text.is_empty() && !text.chars().any(char::is_control),
+        "{text:?}"
+    );
+}
