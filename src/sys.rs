@@ -57,6 +57,11 @@ pub struct FileSystem {
     pub read_only: bool,
 }
 
+/// From now on, walks paths one component at a time, as on a kernel without openat2(2).
+pub fn do_without_openat2() {
+    WITHOUT_OPENAT2.store(true, Ordering::Relaxed);
+}
+
 /// Opens a directory or file that the configuration names by its host path, as the runtime would:
 /// links are followed, since whoever wrote the configuration chose them.
 pub fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
@@ -101,7 +106,7 @@ fn open_beneath_as(
         }
         let how = OpenHow::new().flags(flags).resolve(resolve);
         match retry(|| openat2(root, OsStr::from_bytes(path), how)) {
-            Err(Errno::ENOSYS | Errno::EPERM) => WITHOUT_OPENAT2.store(true, Ordering::Relaxed),
+            Err(Errno::ENOSYS | Errno::EPERM) => do_without_openat2(),
             other => return other,
         }
     }
