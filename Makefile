@@ -31,7 +31,7 @@ lint: tools
 	cargo clippy --locked --all-targets -- -D warnings
 
 # What the tests and the demo take from the system. As root on Debian it is installed.
-TOOLS := cc:gcc debootstrap:debootstrap unshare:util-linux
+TOOLS := cc:gcc debootstrap:debootstrap strace:strace unshare:util-linux
 .PHONY: tools
 tools:
 	@missing=; for tool in $(TOOLS); do \

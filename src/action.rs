@@ -6,10 +6,11 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use tracing::debug;
 
 use crate::bundle::Bundle;
-use crate::error::shown;
+use crate::error::{Error, shown};
 use crate::log::TARGET;
 use crate::sys;
 
@@ -25,24 +26,39 @@ pub fn is_before_restore(stage: &OsStr) -> bool {
 
 /// Finds the bundle of the container that CRIU is about to restore: the current directory of the
 /// runtime, CRIU's parent, or else (Podman, CRI-O) the parent of the image directory. None where
-/// neither has an OCI configuration: then it isn't an OCI container.
-pub fn find_bundle(images: Option<&Path>) -> Option<Bundle> {
+/// neither has an OCI configuration: then it isn't an OCI container. An error where that can't be told.
+pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
     let criu = images
         .and_then(process_of)
         .unwrap_or_else(|| nix::unistd::getppid().as_raw());
-    let runtime = sys::parent_of(criu);
-    let from_runtime = runtime
-        .ok()
-        .map(|pid| named(PathBuf::from(format!("/proc/{pid}/cwd"))));
-    let from_images = images.map(|images| named(images.join("..")));
-    for directory in from_runtime.into_iter().chain(from_images) {
-        match Bundle::open(&directory) {
-            Ok(bundle) if bundle.is_oci() => return Some(bundle),
-            Ok(_) => debug!(target: TARGET, directory = %shown(&directory), "no OCI configuration"),
-            Err(error) => debug!(target: TARGET, "{error}"),
+    let of_runtime = sys::parent_of(criu).map_err(|errno| Error::Unreadable {
+        file: PathBuf::from(format!("/proc/{criu}/stat")),
+        operation: "read",
+        errno,
+    });
+    let of_runtime = of_runtime.map(|pid| PathBuf::from(format!("/proc/{pid}/cwd")));
+    let of_images = images.map(|images| Ok(images.join("..")));
+    let mut doubt = None;
+    for directory in std::iter::once(of_runtime).chain(of_images) {
+        match directory.and_then(|directory| Bundle::open(&named(directory))) {
+            Ok(bundle) if bundle.is_oci() => return Ok(Some(bundle)),
+            Ok(bundle) => {
+                let directory = shown(&bundle.directory).to_string();
+                debug!(target: TARGET, directory, "no OCI configuration");
+            }
+            Err(error) => {
+                debug!(target: TARGET, "{error}");
+                // What isn't there, or is something else, is no configuration. What could not be
+                // looked at might be one.
+                if let Error::Unreadable { errno, .. } = error {
+                    if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+                        doubt = doubt.or(Some(error));
+                    }
+                }
+            }
         }
     }
-    None
+    doubt.map_or(Ok(None), Err)
 }
 
 /// The process in `/proc/PID/fd/N`.

@@ -96,7 +96,7 @@ pub struct Failure {
 pub enum Cause {
     /// The mount's own source is not there, or can't be opened.
     Source(Errno),
-    /// The mount below it has no usable source.
+    /// The mount that it lies in has failed.
     Below,
     /// More than 40 symbolic links (path_resolution(7)).
     Loop,
@@ -159,7 +159,7 @@ impl Display for Cause {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source(_) => out.write_str("its source can't be opened"),
-            Self::Below => out.write_str("the mount that it lies in has no usable source"),
+            Self::Below => out.write_str("the mount that it lies in has failed"),
             Self::Loop => out.write_str("more than 40 symbolic links"),
             Self::NotADirectory => out.write_str("something that is not a directory is in the way"),
             Self::WrongKind {

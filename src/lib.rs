@@ -176,7 +176,7 @@ fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
             if !action::is_before_restore(stage) {
                 return Ok(None);
             }
-            let Some(bundle) = action::find_bundle(*images) else {
+            let Some(bundle) = action::find_bundle(*images)? else {
                 info!(target: TARGET, "no OCI configuration found for what CRIU restores: nothing to do");
                 return Ok(None);
             };

@@ -2,7 +2,7 @@
 //! For each mount of the configuration: where its mountpoint lives, what is there, what is missing.
 //! Looks only; what is to be done about it is for [`crate::create`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -14,7 +14,8 @@ use crate::hosts::{HostId, Hosts};
 use crate::mount::{Content, Mount, MountpointKind};
 use crate::path::component_ends;
 use crate::sys;
-use crate::tree::{Backing, Below, Found, MountId, MountTree, There};
+use crate::tree::{Backing, Below, Found, MountId, MountTree, Place, There};
+use crate::walk::Stopped;
 
 /// What is to be known before anything is created.
 #[derive(Debug)]
@@ -96,7 +97,8 @@ impl Plan {
         }
         let mut planner = Planner {
             tree: MountTree::new(hosts, root),
-            indexes: HashMap::new(),
+            lost: BTreeSet::new(),
+            indexes: BTreeMap::new(),
             mounts: Vec::with_capacity(config.mounts.len()),
         };
         for mount in config.mounts {
@@ -112,8 +114,10 @@ impl Plan {
 
 struct Planner {
     tree: MountTree,
+    /// Destinations of mounts that are nowhere in the tree, since the way there failed.
+    lost: BTreeSet<Vec<u8>>,
     /// The index in the configuration of a mount of the tree.
-    indexes: HashMap<MountId, usize>,
+    indexes: BTreeMap<MountId, usize>,
     mounts: Vec<PlannedMount>,
 }
 
@@ -125,9 +129,10 @@ impl Planner {
 
     fn plan(&mut self, mount: Mount) -> PlannedMount {
         let (backing, kind) = self.open(&mount.content);
-        let found = match self.tree.walk(&mount.destination) {
+        let found = match self.walk(&mount) {
             Ok(found) => found,
             Err(stopped) => {
+                self.lost.insert(mount.destination.relative().to_owned());
                 let status = Status::Failed(Failure {
                     mount: mount.written.clone().into_bytes(),
                     host_path: self.tree.host_path(&stopped.place),
@@ -168,6 +173,24 @@ impl Planner {
             status,
             mount,
         }
+    }
+
+    /// Follows a mount to its mountpoint. What lies in a mount that is lost is lost too: without that
+    /// mount the way would lead elsewhere, and something would be made where nobody needs it.
+    fn walk(&mut self, mount: &Mount) -> Result<Found, Stopped> {
+        let path = mount.destination.relative();
+        let in_lost = |end| self.lost.contains(path.get(..end).unwrap_or_default());
+        if !self.lost.is_empty() && component_ends(path).any(in_lost) {
+            let place = Place {
+                mount: MountId::ROOT,
+                path: path.to_owned(),
+            };
+            return Err(Stopped {
+                place,
+                cause: Cause::Below,
+            });
+        }
+        self.tree.walk(&mount.destination)
     }
 
     /// What lies behind a mount, and so what its mountpoint has to be.

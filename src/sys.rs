@@ -261,12 +261,16 @@ pub fn reset_umask() {
 /// Closes what the caller left open beyond stdin, stdout and stderr, so that no path of the
 /// configuration leads through /proc/self/fd to something of the runtime's (CVE-2024-21626).
 pub fn close_inherited() {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+    // Not std's ReadDir, which panics where closing it fails.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let Ok(directory) = open("/proc/self/fd", flags, Mode::empty()) else {
+        return;
+    };
+    let Ok(entries) = rustix::fs::Dir::new(directory) else {
         return;
     };
     let open: Vec<i32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok())
         .collect();
     for fd in open.into_iter().filter(|&fd| fd > 2) {
         // The directory's own descriptor is among them, and closed already.

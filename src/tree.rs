@@ -5,7 +5,7 @@
 //! whatever is mounted topmost there. Over-mounts, stacks and sources used twice need no rule of
 //! their own. [`crate::walk`] goes through it; nothing is created here.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::path::{self, component_ends};
 use crate::sys;
 
 /// A mount of the tree; the rootfs is the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MountId(usize);
 
 impl MountId {
@@ -25,7 +25,7 @@ impl MountId {
 }
 
 /// A place in a mount: where it is from the mount's own root, all links resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The mount.
     pub mount: MountId,
@@ -57,9 +57,9 @@ struct Node {
     /// Its own mountpoint in the container's view, without the leading slash.
     resolved: Vec<u8>,
     /// What is mounted in it, topmost, by the path in it.
-    children: HashMap<Vec<u8>, MountId>,
+    children: BTreeMap<Vec<u8>, MountId>,
     /// In a tmpfs: what the runtime makes there for the mounts above it.
-    made: HashMap<Vec<u8>, MountpointKind>,
+    made: BTreeMap<Vec<u8>, MountpointKind>,
 }
 
 /// What the walk found at its end.
@@ -93,11 +93,11 @@ pub struct MountTree {
     pub hosts: Hosts,
     /// What is to be made on the host for the mounts so far. One source can show up in several
     /// places, so this goes by where the host has it.
-    pub(crate) planned: HashMap<Below, MountpointKind>,
+    pub(crate) planned: BTreeMap<Below, MountpointKind>,
 }
 
 /// A path that isn't there yet, by the directory that is.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Below {
     directory: (u64, u64),
     path: Vec<u8>,
@@ -123,13 +123,13 @@ impl MountTree {
             backing,
             at: None,
             resolved: Vec::new(),
-            children: HashMap::new(),
-            made: HashMap::new(),
+            children: BTreeMap::new(),
+            made: BTreeMap::new(),
         };
         Self {
             nodes: vec![root],
             hosts,
-            planned: HashMap::new(),
+            planned: BTreeMap::new(),
         }
     }
 
@@ -166,8 +166,8 @@ impl MountTree {
             backing,
             at: Some(found.place.clone()),
             resolved,
-            children: HashMap::new(),
-            made: HashMap::new(),
+            children: BTreeMap::new(),
+            made: BTreeMap::new(),
         });
         id
     }
@@ -194,34 +194,49 @@ impl MountTree {
         }
     }
 
-    /// Whether a place that isn't there yet is to be a file.
-    pub(crate) fn is_planned_file(
-        &mut self,
-        place: &Place,
-        existing: usize,
-    ) -> Result<bool, Cause> {
+    /// What is to be made at a place that isn't there yet, by the mounts so far.
+    pub(crate) fn planned_at(&mut self, place: &Place) -> Result<Option<MountpointKind>, Cause> {
         let Backing::Host(id, _) = *self.backing(place.mount) else {
-            return Ok(false);
+            return Ok(None);
         };
-        let directory = self
-            .hosts
-            .directory(id, place.path.get(..existing).unwrap_or_default())?;
-        let identity = sys::inode(directory.as_fd())
-            .map_err(Cause::system("fstat"))?
-            .identity;
-        let below = Below::new(identity, &place.path, existing, place.path.len());
-        Ok(self.planned.get(&below) == Some(&MountpointKind::File))
+        if self.planned.is_empty() {
+            return Ok(None);
+        }
+        let ends: Vec<usize> = component_ends(&place.path).collect();
+        for existing in ends.into_iter().rev().skip(1).chain([0]) {
+            let base = place.path.get(..existing).unwrap_or_default();
+            if let Seen::Directory = self.hosts.look(id, base)? {
+                let directory = self.hosts.directory(id, base)?;
+                let inode = sys::inode(directory.as_fd()).map_err(Cause::system("fstat"))?;
+                let below = Below::new(inode.identity, &place.path, existing, place.path.len());
+                return Ok(self.planned.get(&below).copied());
+            }
+        }
+        Ok(None)
     }
 
     /// What stands at a place, the mounts upon it left out of account.
     pub(crate) fn look(&mut self, place: &Place) -> Result<Look, Cause> {
         let mut place = place.clone();
+        let mut copied = false;
         loop {
             let Some(node) = self.nodes.get(place.mount.0) else {
                 return Ok(Look::Unknown);
             };
             match &node.backing {
-                Backing::Host(id, _) => return self.hosts.look(*id, &place.path).map(Look::Seen),
+                Backing::Host(id, _) => {
+                    let seen = self.hosts.look(*id, &place.path)?;
+                    // A copy has what was made by then. Elsewhere that makes no difference: below
+                    // what is only planned, all is missing.
+                    if copied && matches!(seen, Seen::Missing | Seen::Blocked) {
+                        return Ok(Look::Seen(match self.planned_at(&place)? {
+                            Some(MountpointKind::Directory) => Seen::Directory,
+                            Some(MountpointKind::File) => Seen::File,
+                            None => Seen::Missing,
+                        }));
+                    }
+                    return Ok(Look::Seen(seen));
+                }
                 Backing::Opaque => return Ok(Look::Unknown),
                 Backing::Broken => return Err(Cause::Below),
                 Backing::Tmpfs { copy_up } => match node.made.get(&place.path) {
@@ -230,6 +245,7 @@ impl MountTree {
                     None => match &node.at {
                         Some(covered) if *copy_up => {
                             place = self.below(covered, &place.path);
+                            copied = true;
                         }
                         _ if place.path.is_empty() => return Ok(Look::Seen(Seen::Directory)),
                         _ => return Ok(Look::Seen(Seen::Missing)),

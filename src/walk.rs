@@ -147,10 +147,10 @@ impl MountTree {
         if walk.there == There::Existing(MountpointKind::File) {
             return Err(Cause::NotADirectory);
         }
-        if let There::Missing { existing } = walk.there {
-            if self.is_planned_file(&walk.at, existing)? {
-                return Err(Cause::NotADirectory);
-            }
+        if matches!(walk.there, There::Missing { .. })
+            && self.planned_at(&walk.at)? == Some(MountpointKind::File)
+        {
+            return Err(Cause::NotADirectory);
         }
         while walk.at.path.is_empty() {
             // The parent of the container's root is the root itself.

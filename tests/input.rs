@@ -322,7 +322,7 @@ fn a_mount_that_fails_is_named_and_the_rest_is_done() {
             "(ENOENT)",
         ),
         (
-            "mount /source-is-gone/nested: the mount that it lies in has no usable source",
+            "mount /source-is-gone/nested: the mount that it lies in has failed",
             "",
             "(ENOENT)",
         ),

@@ -32,3 +32,14 @@ fn premount_makes_what_a_first_start_makes_in_the_model() {
         }
     }
 }
+
+/// `PREMOUNT_FINDING=FILE cargo test --test model_walk -- --ignored` shows a finding of the fuzz target
+/// `walk` at its smallest.
+#[test]
+#[ignore = "takes a file with a finding"]
+fn a_finding_at_its_smallest() {
+    let file = std::env::var_os("PREMOUNT_FINDING").expect("PREMOUNT_FINDING");
+    let container = Container::from_bytes(&std::fs::read(file).unwrap());
+    let smallest = container.shrunk(|smaller| against::difference(smaller).is_some());
+    panic!("{smallest}\n{:?}", against::difference(&smallest));
+}

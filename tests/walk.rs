@@ -403,3 +403,92 @@ fn more_mounts_than_descriptors() {
         assert_eq!(world.tree(&format!("s{index}")), ["d x", "d x/y"]);
     }
 }
+
+#[test]
+fn what_lies_in_a_lost_mount_is_made_nowhere() {
+    let mut world = World::new();
+    world.directory("a");
+    world.link("bundle/rootfs/loop", "loop");
+    world.bind("a", "/loop/a");
+    world.tmpfs("/loop/a/x");
+    world.bind("a", "/a");
+    world.link("a/turn", "turn");
+    world.bind("a", "/a/turn");
+    world.tmpfs("/a/turn/../turn/y");
+    let ended = world.premount("apply");
+    assert_eq!(
+        (ended.status, ended.stderr.lines().count()),
+        (1, 4),
+        "{ended:?}"
+    );
+    assert_eq!(
+        ended
+            .stderr
+            .matches("the mount that it lies in has failed")
+            .count(),
+        2
+    );
+    assert_eq!(world.tree("bundle/rootfs"), ["d a", "l loop"]);
+    assert_eq!(world.tree("a"), ["l turn"]);
+}
+
+/// Findings of the fuzz target `walk`, at their smallest.
+#[test]
+fn a_copy_has_what_was_mounted_and_what_was_planned_by_then() {
+    // A file that is mounted in what is copied.
+    let mut world = World::new();
+    world.file("f");
+    world.directory("a");
+    world.directory("bundle/rootfs/d");
+    world.bind("f", "/d/f");
+    world.mount(json!({"destination": "/d", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.bind("f", "/d/f");
+    world.bind("a", "/d/g");
+    apply(&world);
+    // A directory that is only planned, with a mount in it that has a link.
+    let mut world = World::new();
+    world.directory("a");
+    world.link("a/d", "/c");
+    world.bind("a", "/d/d/d");
+    world.mount(json!({"destination": "/d", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.tmpfs("/d/d/d/d");
+    apply(&world);
+    assert_eq!(
+        world.tree("bundle/rootfs"),
+        ["d c", "d d", "d d/d", "d d/d/d"]
+    );
+}
+
+#[test]
+fn above_an_over_mounted_root_is_the_topmost_root() {
+    let mut world = World::new();
+    world.directory("a");
+    world.link("a/up", "gone/../..");
+    world.bind("a", "/");
+    world.tmpfs("/up/x");
+    apply(&world);
+    assert_eq!(world.tree("a"), ["d x", "l up"]);
+    assert!(world.tree("bundle/rootfs").is_empty());
+}
+
+#[test]
+fn a_link_does_not_go_through_a_file_that_is_only_planned() {
+    let mut world = World::new();
+    world.directory("a");
+    world.file("f");
+    world.link("a/link", "d/..");
+    world.bind("a", "/b");
+    world.bind("a", "/b/b");
+    world.bind("f", "/b/d");
+    world.tmpfs("/b/b/link/x");
+    for command in ["plan", "apply"] {
+        let ended = world.premount(command);
+        assert_eq!(ended.status, 1, "{ended:?}");
+        assert!(
+            ended
+                .stderr
+                .contains("something that is not a directory is in the way")
+        );
+    }
+    assert_eq!(world.tree("a"), ["d b", "f d", "l link"]);
+}

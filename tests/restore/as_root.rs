@@ -14,12 +14,21 @@ use crate::world::tool;
 
 /// The tests that take root.
 pub fn tests() -> Vec<Test> {
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 8] = [
         ("what_is_made_belongs_to_the_mapped_root", mapped_root),
         ("a_setgid_directory_hands_its_group_down", setgid),
         ("a_bind_does_not_show_the_mounts_of_the_host", bind),
         ("an_rbind_shows_the_mounts_of_the_host", rbind),
         ("a_read_only_file_system_is_reported", read_only),
+        ("a_full_disk_is_reported", full_disk),
+        (
+            "without_cap_sys_admin_only_hidden_mounts_fail",
+            without_sys_admin,
+        ),
+        (
+            "without_cap_dac_override_only_closed_directories_fail",
+            without_dac_override,
+        ),
     ];
     tests
         .map(|(name, test)| Test::new(Root::Debian13, &format!("as_root::{name}"), test))
@@ -132,4 +141,93 @@ fn read_only() {
         }
     }
     assert_eq!(world.tree("bundle/rootfs"), ["d a", "d last"]);
+}
+
+fn full_disk() {
+    let mut world = World::new();
+    let source = world.directory("a");
+    world.bind("a", "/a");
+    world.tmpfs("/a/x/y/z");
+    world.tmpfs("/last");
+    // Room for the root and one more inode.
+    tool(
+        "mount",
+        &[
+            "-t",
+            "tmpfs",
+            "-o",
+            "nr_inodes=2",
+            "tmpfs",
+            source.to_str().unwrap(),
+        ],
+    );
+    let ended = world.premount("apply");
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("/a/x/y: mkdirat: No space left on device (ENOSPC)"),
+        "{ended:?}"
+    );
+    assert_eq!(world.tree("a"), ["d x"]);
+    assert_eq!(world.tree("bundle/rootfs"), ["d a", "d last"]);
+    tool(
+        "mount",
+        &["-o", "remount,nr_inodes=9", source.to_str().unwrap()],
+    );
+    assert_eq!(world.premount("apply").status, 0);
+    assert_eq!(world.tree("a"), ["d x", "d x/y", "d x/y/z"]);
+}
+
+/// Calls `apply` as root without some capabilities.
+fn apply_without(world: &World, capabilities: &str) -> (Option<i32>, String) {
+    let output = std::process::Command::new("setpriv")
+        .args(["--inh-caps=-all", "--bounding-set", capabilities, "--"])
+        .arg(crate::common::binary())
+        .args(["apply", "--bundle", &world.bundle()])
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn without_sys_admin() {
+    let mut world = with_host_mount();
+    let source = world.path("a");
+    world.mount(json!({"destination": "/a", "source": source, "options": ["bind"]}));
+    world.tmpfs("/a/beside");
+    world.tmpfs("/a/below/x");
+    let (status, said) = apply_without(&world, "-sys_admin");
+    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+    let named = "mount /a/below/x: the mountpoint can't be had: ";
+    assert!(
+        said.contains(named) && said.contains("open_tree: "),
+        "{said}"
+    );
+    assert_eq!(
+        world.tree("a"),
+        ["d below", "d below/of-the-host", "d beside"]
+    );
+}
+
+fn without_dac_override() {
+    let mut world = World::new();
+    world.directory("closed");
+    world.directory("open");
+    chown(world.path("closed"), Some(4711), Some(4711)).unwrap();
+    mode(&world.path("closed"), 0o700);
+    world.bind("closed", "/closed");
+    world.bind("open", "/open");
+    world.tmpfs("/closed/x");
+    world.tmpfs("/open/x");
+    let (status, said) = apply_without(&world, "-dac_override,-dac_read_search");
+    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(
+        said.contains("mount /closed/x: ") && said.contains("(EACCES)"),
+        "{said}"
+    );
+    assert_eq!(world.tree("open"), ["d x"]);
+    assert!(world.tree("closed").is_empty());
 }

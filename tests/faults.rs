@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every system call that premount makes after its start-up fails once, with each errno in turn, and
+//! kills it once: no panic, no hang, the right exit status and message, and the next run completes
+//! what is left. By strace's fault injection, on the real program.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(clippy::indexing_slicing, clippy::print_stdout)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+use common::{World, premount};
+
+const ERRNOS: [&str; 13] = [
+    "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "EINTR",
+    "EAGAIN", "ELOOP", "ENOSYS",
+];
+
+/// Calls that no program can do anything about, of the allocator and of the end, and one that by its
+/// manual page always succeeds.
+const NOT_OURS: [&str; 9] = [
+    "umask",
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "exit_group",
+    "sigaltstack",
+    "rt_sigaction",
+    "madvise",
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Trigger {
+    Hook,
+    Action,
+}
+
+/// A world with directories and a file to make, below links, in two sources.
+fn world() -> World {
+    let mut world = World::new();
+    world.directory("a");
+    world.directory("b");
+    world.file("f");
+    world.link("a/link", "../b/deep");
+    world.bind("a", "/a");
+    world.bind("b", "/b");
+    world.tmpfs("/a/x/y");
+    world.bind("f", "/a/link/f");
+    if nix::unistd::geteuid().is_root() {
+        let mut config = world.config();
+        let map = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        config["linux"] = serde_json::json!({"uidMappings": map, "gidMappings": map});
+        world.write_config(&config);
+    }
+    world.directory("bundle/checkpoint");
+    world
+}
+
+fn is_complete(world: &World) -> bool {
+    let there = |path: &str| world.path(path).is_dir();
+    there("bundle/rootfs/a") && there("a/x/y") && world.path("b/deep/f").is_file()
+}
+
+fn reset(world: &World) {
+    for made in ["bundle/rootfs/a", "bundle/rootfs/b", "a/x", "b/deep"] {
+        let _ = fs::remove_dir_all(world.path(made));
+    }
+}
+
+/// Calls premount under strace with these options of its.
+fn traced(world: &World, trigger: Trigger, options: &[&str]) -> (ExitStatus, String) {
+    let mut call = Command::new("timeout");
+    call.args(["20", "strace", "-qq"])
+        .args(options)
+        .arg(common::binary())
+        .env_clear();
+    if trigger == Trigger::Action {
+        call.env("CRTOOLS_SCRIPT_ACTION", "pre-restore");
+        call.env("CRTOOLS_IMAGE_DIR", world.path("bundle/checkpoint"));
+    }
+    call.stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = call.spawn().expect("timeout and strace");
+    let _ = child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(world.state().as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status,
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// Calls premount with one call of that name tampered with, and makes sure that it was: strace counts
+/// only what it traces.
+fn tampered(world: &World, trigger: Trigger, name: &str, how: &str) -> (ExitStatus, String) {
+    let log = world.path("strace.log");
+    let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{how}"));
+    let options = ["-o", log.to_str().unwrap(), "-e", &trace, "-e", &inject];
+    let (status, said) = traced(world, trigger, &options);
+    let text = fs::read_to_string(&log).unwrap();
+    fs::remove_file(log).unwrap();
+    let done = text.contains("(INJECTED)") || text.contains("killed by SIGKILL");
+    assert!(done, "{name} {how}: nothing was injected: {text}");
+    (status, said)
+}
+
+/// The same without strace and without a fault.
+fn untraced(world: &World, trigger: Trigger) -> common::Ended {
+    let images = world.path("bundle/checkpoint");
+    let action = [
+        ("CRTOOLS_SCRIPT_ACTION", "pre-restore"),
+        ("CRTOOLS_IMAGE_DIR", images.to_str().unwrap()),
+    ];
+    match trigger {
+        Trigger::Hook => premount(&[], world.state().as_bytes(), &[]),
+        Trigger::Action => premount(&[], b"", &action),
+    }
+}
+
+/// The system calls after start-up: each by its name, and which of that name it is.
+fn calls(world: &World, trigger: Trigger) -> Vec<(String, usize)> {
+    let log = world.path("strace.log");
+    let (status, said) = traced(world, trigger, &["-o", log.to_str().unwrap()]);
+    assert!(status.success(), "{said}");
+    assert!(is_complete(world));
+    let text = fs::read_to_string(&log).unwrap();
+    fs::remove_file(log).unwrap();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    let mut started = false;
+    for line in text.lines() {
+        let Some((name, _)) = line.split_once('(') else {
+            continue;
+        };
+        let number = seen.entry(name).or_default();
+        *number += 1;
+        // The first thing that premount does of its own accord.
+        started |= line.contains("/proc/self/fd");
+        if started && !NOT_OURS.contains(&name) {
+            calls.push((name.to_owned(), *number));
+        }
+    }
+    assert!(calls.len() > 30, "{calls:?}");
+    calls
+}
+
+fn every_call_fails(trigger: Trigger) {
+    let world = world();
+    let mut injected = 0;
+    for (name, number) in calls(&world, trigger) {
+        for errno in ERRNOS {
+            reset(&world);
+            let how = format!("error={errno}:when={number}");
+            let (status, said) = tampered(&world, trigger, &name, &how);
+            let about = format!("{name} #{number} {errno}: {status}: {said}");
+            assert!(!said.contains("panicked"), "{about}");
+            match status.code() {
+                Some(0) => assert!(is_complete(&world), "{about}"),
+                Some(1 | 2) => {
+                    let named = said
+                        .lines()
+                        .any(|line| line.contains("ERROR premount: ") && names(line, &name, errno));
+                    assert!(named, "{about}");
+                    assert!(
+                        said.contains('/') || said.contains("standard input"),
+                        "{about}"
+                    );
+                }
+                _ => panic!("{about}"),
+            }
+            if let "EINTR" | "EAGAIN" = errno {
+                let retried = ["openat2", "mkdirat"].contains(&name.as_str());
+                assert!(!retried || status.success(), "{about}");
+            }
+            let again = untraced(&world, trigger);
+            assert_eq!(again.status, 0, "{about}: {again:?}");
+            assert!(is_complete(&world), "{about}");
+            injected += 1;
+        }
+    }
+    println!("{injected} faults injected");
+}
+
+/// A link where a moment ago was none is told as what it means. setfsuid(2) and setfsgid(2) have no
+/// errno at all: what they have not done is told as forbidden.
+fn names(line: &str, call: &str, errno: &str) -> bool {
+    line.contains(errno)
+        || errno == "ELOOP" && line.contains("(ESTALE)")
+        || call.starts_with("setfs") && line.contains("setfsuid: Operation not permitted (EPERM)")
+}
+
+#[test]
+fn every_call_of_the_hook_fails_once_with_each_errno() {
+    every_call_fails(Trigger::Hook);
+}
+
+#[test]
+fn every_call_of_the_action_script_fails_once_with_each_errno() {
+    every_call_fails(Trigger::Action);
+}
+
+#[test]
+fn a_kill_at_any_call_leaves_what_the_next_run_completes() {
+    let world = world();
+    let mut killed = 0;
+    for (name, number) in calls(&world, Trigger::Hook) {
+        reset(&world);
+        let how = format!("signal=KILL:when={number}");
+        let (status, said) = tampered(&world, Trigger::Hook, &name, &how);
+        // timeout(1) tells strace's death, which is premount's, by 128 + 9.
+        let signal = status.signal().or(status.code().map(|code| code - 128));
+        assert_eq!(signal, Some(9), "{name} #{number}: {status}: {said}");
+        assert_eq!(untraced(&world, Trigger::Hook).status, 0);
+        assert!(is_complete(&world), "{name} #{number}");
+        killed += 1;
+    }
+    println!("{killed} kills");
+}
+
+#[test]
+fn a_missing_or_forbidden_openat2_stops_nothing() {
+    let world = world();
+    for errno in ["ENOSYS", "EPERM"] {
+        reset(&world);
+        let how = format!("error={errno}");
+        let (status, said) = tampered(&world, Trigger::Hook, "openat2", &how);
+        assert!(status.success() && is_complete(&world), "{errno}: {said}");
+    }
+}
