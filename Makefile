@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # make test   all tests; with root also the restores by real runtimes
+# make soak   the tests with random input, for longer: SOAK times as much
 # make demo   a restore that fails without premount, and succeeds with it (takes root)
 # make        the program: target/HOST/release/premount, static
 
@@ -17,6 +18,13 @@ all: tools
 .PHONY: test
 test: tools roots
 	$(CARGO) test $(FLAGS)
+
+# The tests with random input, SOAK times as much; and more containers against the model.
+SOAK := 20
+.PHONY: soak
+soak: tools roots
+	PREMOUNT_SOAK=$(SOAK) PREMOUNT_MODEL_CASES=$$((3000 * $(SOAK))) $(CARGO) test --release $(FLAGS) \
+		--test attackers --test model_walk --test restore -- --nocapture
 
 .PHONY: demo
 demo: all $(ROOTS)/debian-13

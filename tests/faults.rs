@@ -241,3 +241,70 @@ fn a_missing_or_forbidden_openat2_stops_nothing() {
         assert!(status.success() && is_complete(&world), "{errno}: {said}");
     }
 }
+
+#[test]
+fn it_writes_nothing_starts_nothing_and_leaves_nothing_open_to_others() {
+    // CVE-2025-52881: writes that end up in another file than was meant. There are none.
+    let world = world();
+    let log = world.path("strace.log");
+    let (status, said) = traced(&world, Trigger::Hook, &["-f", "-o", log.to_str().unwrap()]);
+    assert!(status.success() && is_complete(&world), "{said}");
+    let text = fs::read_to_string(log).unwrap();
+    let mut created = 0;
+    for line in text
+        .lines()
+        .skip_while(|line| !line.contains("/proc/self/fd"))
+    {
+        // -f puts the process before each call.
+        let call = line
+            .split_once(' ')
+            .map_or(line, |(_, call)| call.trim_start());
+        let name = call.split('(').next().unwrap();
+        let allowed = [
+            "brk",
+            "capget",
+            "capset",
+            "close",
+            "exit_group",
+            "fcntl",
+            "fstat",
+            "fstatfs",
+            "getdents64",
+            "newfstatat",
+            "getegid",
+            "geteuid",
+            "getpid",
+            "getppid",
+            "getuid",
+            "ioctl",
+            "lseek",
+            "mkdirat",
+            "mmap",
+            "mremap",
+            "munmap",
+            "openat",
+            "openat2",
+            "read",
+            "readlink",
+            "readlinkat",
+            "setfsgid",
+            "setfsuid",
+            "sigaltstack",
+            "statx",
+            "umask",
+            "write",
+        ];
+        assert!(allowed.contains(&name) || name.starts_with("+++"), "{line}");
+        if name.starts_with("openat") {
+            assert!(call.contains("O_CLOEXEC"), "{line}");
+            if call.contains("O_WRONLY") || call.contains("O_RDWR") {
+                assert!(call.contains("O_CREAT|O_EXCL|O_NOFOLLOW"), "{line}");
+                created += 1;
+            }
+        }
+        if name == "write" {
+            assert!(call.starts_with("write(2, "), "{line}");
+        }
+    }
+    assert_eq!(created, 1, "the one file that was missing");
+}

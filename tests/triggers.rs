@@ -307,3 +307,49 @@ fn the_capture_of_a_restore_by_crio_gets_what_it_needs() {
     );
     assert_eq!(world.premount("check").status, 0);
 }
+
+#[test]
+fn nothing_in_a_checkpoint_says_where_anything_is_made() {
+    // cri-o pull request 10106, CVE-2024-8676: sources by the checkpoint's word.
+    let mut world = world();
+    world.bind("not there", "/source-is-missing");
+    let evil = world.path("evil");
+    let mounts = json!([{"source": evil, "destination": "/source-is-missing", "file_type": "directory",
+                         "permissions": 511}]);
+    let images = world.directory("bundle/checkpoint");
+    for (name, content) in [
+        ("bind.mounts", mounts.to_string()),
+        ("config.dump", json!({"rootfsImage": evil}).to_string()),
+        (
+            "spec.dump",
+            json!({"root": {"path": evil}, "mounts": [{"destination": "/x", "type": "bind",
+            "source": evil, "options": ["bind"]}]})
+            .to_string(),
+        ),
+        ("mountpoints-12.img", "no image".to_owned()),
+        (
+            "config.json",
+            json!({"ociVersion": "1", "root": {"path": evil}, "mounts": []}).to_string(),
+        ),
+    ] {
+        fs::write(images.join(name), &content).unwrap();
+        if name != "config.json" {
+            fs::write(world.path("bundle").join(name), &content).unwrap();
+        }
+    }
+    let images = images.to_str().unwrap();
+    let environment = [
+        ("CRTOOLS_SCRIPT_ACTION", "pre-restore"),
+        ("CRTOOLS_IMAGE_DIR", images),
+    ];
+    let ended = premount(&[], b"", &environment);
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("mount /source-is-missing: its source can't be opened"),
+        "{ended:?}"
+    );
+    assert!(!evil.exists() && !world.path("not there").exists());
+    assert!(acted(&world));
+}

@@ -492,3 +492,48 @@ fn a_link_does_not_go_through_a_file_that_is_only_planned() {
     }
     assert_eq!(world.tree("a"), ["d b", "f d", "l link"]);
 }
+
+#[test]
+fn proc_and_sys_that_are_links_lead_no_further_than_the_rootfs() {
+    // CVE-2019-19921, CVE-2023-27561: /proc as a link, to have procfs somewhere else.
+    let mut world = World::new();
+    world.directory("outside");
+    let outside = world.path("outside").to_str().unwrap().to_owned();
+    world.link("bundle/rootfs/proc", "/elsewhere");
+    world.link("bundle/rootfs/sys", &outside);
+    world.mount(json!({"destination": "/proc", "type": "proc", "source": "proc"}));
+    world.mount(json!({"destination": "/sys", "type": "sysfs", "source": "sysfs"}));
+    apply(&world);
+    assert!(world.tree("outside").is_empty());
+    assert!(world.path("bundle/rootfs/elsewhere").is_dir());
+    assert!(world.path(&format!("bundle/rootfs{outside}")).is_dir());
+}
+
+#[test]
+fn masked_paths_devices_and_consoles_are_none_of_its_business() {
+    // CVE-2025-31133, CVE-2025-52565: a /dev/null or a /dev/console of the container's own.
+    let mut world = World::new();
+    let victim = world.file("victim");
+    world.directory("bundle/rootfs/dev");
+    for link in ["null", "console", "ptmx"] {
+        world.link(
+            &format!("bundle/rootfs/dev/{link}"),
+            victim.to_str().unwrap(),
+        );
+    }
+    world.tmpfs("/t");
+    let mut config = world.config();
+    config["process"] = json!({"terminal": true});
+    config["linux"] = json!({
+        "maskedPaths": ["/proc/kcore", "/dev/null", "/masked"],
+        "readonlyPaths": ["/proc/sys"],
+        "devices": [{"path": "/dev/made", "type": "c", "major": 1, "minor": 3}],
+    });
+    world.write_config(&config);
+    apply(&world);
+    assert_eq!(
+        world.tree("bundle/rootfs"),
+        ["d dev", "d t", "l dev/console", "l dev/null", "l dev/ptmx"]
+    );
+    assert_eq!(std::fs::read_to_string(victim).unwrap(), "content");
+}
