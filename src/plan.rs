@@ -160,6 +160,9 @@ impl Planner {
                 cause,
             })
         });
+        // What was lost below it is covered now.
+        self.lost
+            .retain(|lost| !is_below(lost, mount.destination.relative()));
         let resolved = self.tree.resolved(&found.place);
         let id = self
             .tree
@@ -311,6 +314,12 @@ impl Planner {
             from,
         }))
     }
+}
+
+/// Whether a clean path is another, or lies below it.
+fn is_below(path: &[u8], top: &[u8]) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
 }
 
 impl Status {

@@ -49,15 +49,27 @@ pub fn first_start(container: &Container) -> (Vec<Listing>, Vec<Went>) {
         root: tops[0],
         at: None,
     });
+    // What lies in a mount that failed to be placed is left alone, until another covers the place.
+    let mut lost: Vec<String> = Vec::new();
+    let below = |path: &str, top: &str| {
+        top.is_empty() || path == top || path.starts_with(&format!("{top}/"))
+    };
     let went = container.mounts.iter().map(|mount| {
         let root = match &mount.what {
             What::Bind { tree, path, .. } => kernel.find(tops[*tree], path),
             What::Tmpfs { .. } => kernel.new_directory(None),
         };
         let is_directory = matches!(kernel.inodes[root], Inode::Directory { .. });
-        let Ok((on, inode)) = kernel.make(&clean(&mount.destination), is_directory) else {
+        let destination = clean(&mount.destination);
+        if lost.iter().any(|lost| below(&destination, lost)) {
+            lost.push(destination);
+            return Went::Failed;
+        }
+        let Ok((on, inode)) = kernel.make(&destination, is_directory) else {
+            lost.push(destination);
             return Went::Failed;
         };
+        lost.retain(|lost| !below(lost, &destination));
         if let What::Tmpfs { copy_up: true } = mount.what {
             kernel.copy((on, inode), root);
         }
@@ -71,7 +83,8 @@ pub fn first_start(container: &Container) -> (Vec<Listing>, Vec<Went>) {
         if right { Went::Mounted } else { Went::Failed }
     });
     let went = went.collect();
-    (tops.iter().map(|&top| kernel.listing(top)).collect(), went)
+    let listings = tops.iter().map(|&top| kernel.listing(top)).collect();
+    (listings, went)
 }
 
 /// A destination by the letter, as runc cleans it.

@@ -14,13 +14,14 @@ use crate::world::tool;
 
 /// The tests that take root.
 pub fn tests() -> Vec<Test> {
-    let tests: [(&str, fn()); 8] = [
+    let tests: [(&str, fn()); 9] = [
         ("what_is_made_belongs_to_the_mapped_root", mapped_root),
         ("a_setgid_directory_hands_its_group_down", setgid),
         ("a_bind_does_not_show_the_mounts_of_the_host", bind),
         ("an_rbind_shows_the_mounts_of_the_host", rbind),
         ("a_read_only_file_system_is_reported", read_only),
         ("a_full_disk_is_reported", full_disk),
+        ("a_mount_that_comes_and_goes_is_never_entered", live_mount),
         (
             "without_cap_sys_admin_only_hidden_mounts_fail",
             without_sys_admin,
@@ -230,4 +231,43 @@ fn without_dac_override() {
     );
     assert_eq!(world.tree("open"), ["d x"]);
     assert!(world.tree("closed").is_empty());
+}
+
+/// A live thread mounts a tmpfs on a component, and unmounts it, while premount runs.
+fn live_mount() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let world = World::new();
+    let component = world.directory("a/b");
+    let component = component.to_str().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let attacker = scope.spawn(|| {
+            let mut times = 0;
+            while !done.load(Ordering::Relaxed) {
+                tool("mount", &["-t", "tmpfs", "tmpfs", component]);
+                std::thread::yield_now();
+                assert_eq!(
+                    fs::read_dir(component).unwrap().count(),
+                    0,
+                    "something was made in it"
+                );
+                tool("umount", &["--lazy", component]);
+                times += 1;
+            }
+            times
+        });
+        let mut made = 0;
+        for number in 0..400 {
+            let mount = json!({"destination": format!("/a/b/m{number}/n"), "type": "tmpfs"});
+            let bind = json!({"destination": "/a", "source": world.path("a"), "options": ["bind"]});
+            world.write_config(&json!({"root": {"path": "rootfs"}, "mounts": [bind, mount]}));
+            made += usize::from(world.premount("apply").status == 0);
+        }
+        done.store(true, Ordering::Relaxed);
+        let times = attacker.join().unwrap();
+        println!("400 runs against {times} mounts, {made} of them without a failure");
+        // What premount said it made is there, below where the mount was.
+        assert!(fs::read_dir(component).unwrap().count() >= made);
+        assert!(times > 20 && made > 0);
+    });
 }

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Properties of the pure parts, for any input.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use std::path::Path;
+
+use premount::config::{Config, Owner};
+use premount::escape::{Escaped, Quoted};
+use premount::path::{ContainerPath, component_ends, join};
+use proptest::prelude::*;
+use serde_json::json;
+
+/// Paths that dots, slashes and names meet in.
+fn paths() -> impl Strategy<Value = String> {
+    proptest::collection::vec(
+        prop_oneof![
+            Just("/"),
+            Just("."),
+            Just(".."),
+            Just("a"),
+            Just("bc"),
+            Just("\u{e9}")
+        ],
+        0..24,
+    )
+    .prop_map(|parts| format!("/{}", parts.concat()))
+}
+
+proptest! {
+    #[test]
+    fn a_clean_path_stays_as_it_is(path in paths()) {
+        let clean = ContainerPath::parse(&path).unwrap();
+        let shown = format!("/{}", std::str::from_utf8(clean.relative()).unwrap());
+        prop_assert_eq!(ContainerPath::parse(&shown).unwrap(), clean);
+    }
+
+    #[test]
+    fn cleaning_is_what_the_kernel_would_do_without_links(path in paths()) {
+        let mut names: Vec<&str> = Vec::new();
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
+        }
+        let clean = ContainerPath::parse(&path).unwrap();
+        prop_assert_eq!(clean.relative().to_vec(), names.join("/").into_bytes());
+    }
+
+    #[test]
+    fn any_text_is_a_clean_path_or_refused(text in any::<String>()) {
+        if let Ok(clean) = ContainerPath::parse(&text) {
+            prop_assert!(text.starts_with('/') && !text.contains('\0'));
+            for name in clean.relative().split(|&byte| byte == b'/') {
+                prop_assert!(clean.relative().is_empty() || !matches!(name, b"" | b"." | b".."));
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_components_split_a_path(names in proptest::collection::vec("[a-z]{1,4}", 0..8)) {
+        let path = names.join("/").into_bytes();
+        let prefixes: Vec<&[u8]> = component_ends(&path).map(|end| &path[..end]).collect();
+        prop_assert_eq!(prefixes.len(), names.len());
+        let mut built = Vec::new();
+        for (name, prefix) in names.iter().zip(prefixes) {
+            built = join(&built, name.as_bytes());
+            prop_assert_eq!(&built[..], prefix);
+        }
+    }
+
+    #[test]
+    fn no_bytes_print_as_a_control_or_a_second_line(bytes in any::<Vec<u8>>()) {
+        for shown in [Escaped(&bytes).to_string(), Quoted(&bytes).to_string()] {
+            prop_assert!(!shown.chars().any(char::is_control));
+            let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            prop_assert!(!shown.chars().any(turns));
+        }
+    }
+
+    #[test]
+    fn quotes_end_only_where_the_field_ends(text in any::<String>()) {
+        let shown = Quoted(text.as_bytes()).to_string();
+        let inner = shown.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+        let mut escaped = false;
+        for character in inner.chars() {
+            prop_assert!(character != '"' || escaped);
+            escaped = character == '\\' && !escaped;
+        }
+        prop_assert!(!escaped);
+    }
+
+    #[test]
+    fn different_text_prints_differently(a in any::<String>(), b in any::<String>()) {
+        let shown = |text: &String| Escaped(text.as_bytes()).to_string();
+        prop_assert_eq!(a == b, shown(&a) == shown(&b));
+    }
+
+    #[test]
+    fn the_owner_is_what_the_mappings_say(
+        maps in proptest::collection::vec((0_u32..3, any::<u32>(), 0_u32..3), 0..5)
+    ) {
+        let mapping = |&(inside, outside, size): &(u32, u32, u32)| {
+            json!({"containerID": inside, "hostID": outside, "size": size})
+        };
+        let mappings: Vec<_> = maps.iter().map(mapping).collect();
+        let text = json!({"root": {"path": "r"}, "mounts": [],
+                          "linux": {"uidMappings": mappings, "gidMappings": mappings}});
+        let config = Config::parse(&text.to_string(), Path::new("c"), Path::new("/b")).unwrap();
+        let root = maps.iter().find(|(inside, _, size)| *inside == 0 && *size > 0);
+        let id = root.map_or(0, |(_, outside, _)| *outside);
+        prop_assert_eq!(config.owner, Owner { uid: id, gid: id });
+    }
+}
