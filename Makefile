@@ -38,6 +38,11 @@ lint: tools
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
+# Advisories, licences and sources of the dependencies; takes cargo-deny and the advisory database.
+.PHONY: deny
+deny:
+	cargo deny check
+
 # What the tests and the demo take from the system. As root on Debian it is installed.
 TOOLS := cc:gcc debootstrap:debootstrap strace:strace unshare:util-linux
 .PHONY: tools

@@ -45,14 +45,17 @@ enum Instead {
     ProcLink,
     File,
     Fifo,
+    /// A device, where one may make one; else another FIFO.
+    Device,
 }
 
-const ALL: [Instead; 5] = [
+const ALL: [Instead; 6] = [
     Instead::AbsoluteLink,
     Instead::RelativeLink,
     Instead::ProcLink,
     Instead::File,
     Instead::Fifo,
+    Instead::Device,
 ];
 
 /// Which mountpoint is to be made below `/v/a/b/c`.
@@ -195,7 +198,14 @@ fn attack(
                 Path::new("/proc/self/root").join(outside.strip_prefix("/").unwrap())
             }
             Instead::File => return fs::write(&evil, "").unwrap(),
-            Instead::Fifo => {
+            Instead::Device if nix::unistd::geteuid().is_root() => {
+                // /dev/zero: to open it for reading would never end.
+                let device = nix::sys::stat::makedev(1, 5);
+                let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+                return nix::sys::stat::mknod(&evil, nix::sys::stat::SFlag::S_IFCHR, mode, device)
+                    .unwrap();
+            }
+            Instead::Fifo | Instead::Device => {
                 let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
                 return nix::unistd::mkfifo(&evil, mode).unwrap();
             }
