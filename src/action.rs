@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -61,6 +62,41 @@ pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
     doubt.map_or(Ok(None), Err)
 }
 
+/// The checkpoint's image directory, for a hook, which is told nothing of it: from the command line of
+/// the runtime, its parent, or else where CRI-O and Podman have it, beside the configuration.
+pub fn images_of_hook(bundle: &Path) -> Option<PathBuf> {
+    let runtime = nix::unistd::getppid().as_raw();
+    let arguments = sys::arguments_of(runtime).unwrap_or_default();
+    let named = image_path(&arguments)
+        // Relative paths are the runtime's.
+        .map(|images| PathBuf::from(format!("/proc/{runtime}/cwd")).join(images));
+    named.or_else(|| {
+        let beside = bundle.join("checkpoint");
+        sys::open_root(&beside).is_ok().then_some(beside)
+    })
+}
+
+/// The value of `--image-path`, as runc's command line has it.
+fn image_path(arguments: &[Vec<u8>]) -> Option<&Path> {
+    let path = |bytes| Path::new(OsStr::from_bytes(bytes));
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let Some(option) = argument.strip_prefix(b"-") else {
+            continue;
+        };
+        match option
+            .strip_prefix(b"-")
+            .unwrap_or(option)
+            .strip_prefix(b"image-path")
+        {
+            Some(b"") => return arguments.next().map(|value| path(value)),
+            Some(value) if value.starts_with(b"=") => return value.get(1..).map(path),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// The process in `/proc/PID/fd/N`.
 fn process_of(images: &Path) -> Option<i32> {
     images
@@ -105,6 +141,19 @@ mod tests {
         assert_eq!(process_of(Path::new("/proc/123/fd/7")), Some(123));
         assert_eq!(process_of(Path::new("/var/lib/images")), None);
         assert_eq!(process_of(Path::new("/proc/self/fd/7")), None);
+    }
+
+    #[test]
+    fn the_image_path_is_found_on_a_command_line() {
+        let found = |line: &str| {
+            let arguments: Vec<Vec<u8>> = line.split(' ').map(Vec::from).collect();
+            image_path(&arguments).map(Path::to_owned)
+        };
+        assert_eq!(found("runc restore --image-path /i c"), Some("/i".into()));
+        assert_eq!(found("runc restore --image-path=/i c"), Some("/i".into()));
+        assert_eq!(found("runc restore -image-path i c"), Some("i".into()));
+        assert_eq!(found("runc restore --image-path"), None);
+        assert_eq!(found("runc restore image-path c"), None);
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub struct ByHand {
     /// Where the configuration is.
     #[command(flatten)]
     pub origin: Origin,
+    /// The checkpoint's image directory: also what its mounts need that the configuration doesn't know
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub images: Option<PathBuf>,
     /// How to report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

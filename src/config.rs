@@ -28,6 +28,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// Who owns what the container's root creates.
     pub owner: Owner,
+    /// `linux.maskedPaths`.
+    pub masked: Vec<String>,
 }
 
 /// A user and a group of the host's.
@@ -56,6 +58,7 @@ struct WrittenRoot {
 struct WrittenLinux {
     uid_mappings: Option<Vec<LinuxIdMapping>>,
     gid_mappings: Option<Vec<LinuxIdMapping>>,
+    masked_paths: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -95,6 +98,7 @@ impl Config {
             rootfs: bundle.join(root),
             mounts,
             owner,
+            masked: linux.masked_paths.unwrap_or_default(),
         })
     }
 }

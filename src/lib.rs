@@ -6,17 +6,21 @@
 //! It makes only what the container, or its runtime at first start, could have made itself.
 //!
 //! Data goes one way: the call leads to a [`bundle`], its [`config`] has the mounts, [`plan`]
-//! follows each ([`walk`]) through the [`tree`] to its mountpoint in one of the [`hosts`], [`create`] makes
+//! follows each ([`walk`]) through the [`tree`] to its mountpoint in one of the [`hosts`], and adds what
+//! the [`checkpoint`] needs beyond that (from its [`images`]), [`create`] makes
 //! what is missing, [`report`] says it.
 
 pub mod action;
 pub mod bundle;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod create;
 pub mod error;
 pub mod escape;
 pub mod hosts;
+pub mod images;
+pub mod input;
 pub mod json;
 pub mod log;
 pub mod mount;
@@ -28,15 +32,16 @@ pub mod tree;
 pub mod walk;
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bundle::{Bundle, State};
-use cli::{Format, Origin};
+use cli::ByHand;
 use create::{create, outcomes_of};
 use error::{Error, Failure};
+use images::Namespace;
 use log::TARGET;
 use plan::{Plan, PlannedMount, Status};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// What premount is asked to do.
 #[derive(Debug)]
@@ -54,10 +59,8 @@ pub enum Call<'a> {
     ByHand {
         /// What to do.
         task: Task,
-        /// Where the configuration is.
-        origin: &'a Origin,
-        /// How to report it.
-        format: Format,
+        /// Where the configuration is, and how to report.
+        options: &'a ByHand,
     },
 }
 
@@ -96,7 +99,7 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
     };
     let config = subject.bundle.config()?;
     let owner = config.owner;
-    let mut plan = Plan::new(config)?;
+    let mut plan = Plan::new(config, &namespaces_of(call, &subject)?)?;
     let outcomes = match call {
         Call::ByHand {
             task: Task::Plan | Task::Check,
@@ -105,8 +108,14 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
         _ => create(&mut plan, owner),
     };
     match call {
-        Call::ByHand { task, format, .. } => {
-            report::print(*task, *format, &subject.bundle.directory, &plan, &outcomes)?;
+        Call::ByHand { task, options } => {
+            report::print(
+                *task,
+                options.format,
+                &subject.bundle.directory,
+                &plan,
+                &outcomes,
+            )?;
         }
         Call::Hook | Call::Action { .. } => report::log(&plan, &outcomes),
     }
@@ -136,20 +145,25 @@ struct Subject {
     bundle: Bundle,
     /// The container is only being created.
     first_start: bool,
+    /// The checkpoint's image directory.
+    images: Option<PathBuf>,
 }
 
 /// What the call is about; none where there is nothing to do.
 fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
     match call {
-        Call::ByHand { origin, .. } => {
+        Call::ByHand { options, .. } => {
+            let origin = &options.origin;
             let bundle = match (&origin.bundle, &origin.state) {
                 (Some(bundle), _) => Bundle::open(bundle)?,
                 (None, Some(state)) => Bundle::open(&State::read(state)?.bundle)?,
                 (None, None) => return Ok(None),
             };
+            let images = options.images.clone();
             Ok(Some(Subject {
                 bundle,
                 first_start: false,
+                images,
             }))
         }
         Call::Hook => {
@@ -167,9 +181,15 @@ fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
                 debug!(target: TARGET, "no annotation {} says \"true\"", config::RESTORE_ANNOTATION);
                 return Ok(None);
             }
+            let images = if first_start {
+                None
+            } else {
+                action::images_of_hook(&bundle.directory)
+            };
             Ok(Some(Subject {
                 bundle,
                 first_start,
+                images,
             }))
         }
         Call::Action { stage, images } => {
@@ -187,10 +207,32 @@ fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
                 );
                 return Ok(None);
             }
+            let images = images.map(Path::to_owned);
             Ok(Some(Subject {
                 bundle,
                 first_start: false,
+                images,
             }))
         }
+    }
+}
+
+/// The mount namespaces of the checkpoint. In the path of a restore, images that can't be read are
+/// CRIU's to complain of: what the configuration says is done all the same.
+fn namespaces_of(call: &Call, subject: &Subject) -> Result<Vec<Namespace>, Error> {
+    let Some(images) = &subject.images else {
+        return Ok(Vec::new());
+    };
+    match (call, images::read(images)) {
+        (Call::ByHand { .. }, Ok(namespaces)) if namespaces.is_empty() => Err(Error::invalid(
+            images,
+            "",
+            "no mountpoints-*.img: not a checkpoint's image directory",
+        )),
+        (Call::ByHand { .. }, namespaces) => namespaces,
+        (Call::Hook | Call::Action { .. }, namespaces) => Ok(namespaces.unwrap_or_else(|error| {
+            warn!(target: TARGET, "the checkpoint's mounts are not looked at: {error}");
+            Vec::new()
+        })),
     }
 }

@@ -75,8 +75,7 @@ fn call<'a>(
     };
     Ok(Call::ByHand {
         task,
-        origin: &by_hand.origin,
-        format: by_hand.format,
+        options: by_hand,
     })
 }
 

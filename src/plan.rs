@@ -8,11 +8,13 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::checkpoint::{self, Inside, KindBy, Known, Wanted};
 use crate::config::Config;
 use crate::error::{Cause, Error, Failure};
-use crate::hosts::{HostId, Hosts};
+use crate::hosts::{HostId, Hosts, Seen};
+use crate::images::Namespace;
 use crate::mount::{Content, Mount, MountpointKind};
-use crate::path::component_ends;
+use crate::path::{ContainerPath, component_ends};
 use crate::sys;
 use crate::tree::{Backing, Below, Found, MountId, MountTree, Place, There};
 use crate::walk::Stopped;
@@ -43,6 +45,17 @@ pub struct PlannedMount {
     pub kind: Option<MountpointKind>,
     /// How it stands with it.
     pub status: Status,
+    /// Who knows of the mount.
+    pub origin: Origin,
+}
+
+/// Who knows of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration.
+    Configuration,
+    /// The checkpoint alone.
+    Checkpoint,
 }
 
 /// How it stands with a mountpoint.
@@ -58,6 +71,9 @@ pub enum Status {
     Kernel,
     /// It lies in something that premount doesn't look into, named here by its file system.
     Unjudged(String),
+    /// It isn't there, and nothing tells whether it has to be a directory or a file: the wrong one
+    /// would be worse than none.
+    Undecided,
     /// It isn't there, and can't be made.
     Failed(Failure),
 }
@@ -79,8 +95,9 @@ pub struct Missing {
 }
 
 impl Plan {
-    /// Follows every mount of the configuration to its mountpoint.
-    pub fn new(config: Config) -> Result<Self, Error> {
+    /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint's mount
+    /// namespaces need beyond that.
+    pub fn new(config: Config, namespaces: &[Namespace]) -> Result<Self, Error> {
         let mut hosts = Hosts::default();
         let unreadable = |errno| Error::Unreadable {
             file: config.rootfs.clone(),
@@ -99,11 +116,13 @@ impl Plan {
             tree: MountTree::new(hosts, root),
             lost: BTreeSet::new(),
             indexes: BTreeMap::new(),
+            ids: BTreeMap::new(),
             mounts: Vec::with_capacity(config.mounts.len()),
         };
         for mount in config.mounts {
             planner.add(mount);
         }
+        planner.add_checkpoint(namespaces, &config.masked, root);
         Ok(Self {
             rootfs: config.rootfs,
             mounts: planner.mounts,
@@ -118,6 +137,8 @@ struct Planner {
     lost: BTreeSet<Vec<u8>>,
     /// The index in the configuration of a mount of the tree.
     indexes: BTreeMap<MountId, usize>,
+    /// And the other way round, for those that have a place in the tree.
+    ids: BTreeMap<usize, MountId>,
     mounts: Vec<PlannedMount>,
 }
 
@@ -145,6 +166,7 @@ impl Planner {
                     kind: kind.ok(),
                     status,
                     mount,
+                    origin: Origin::Configuration,
                 };
             }
         };
@@ -168,6 +190,7 @@ impl Planner {
             .tree
             .attach(&found, backing, kind.unwrap_or(MountpointKind::Directory));
         self.indexes.insert(id, self.mounts.len());
+        self.ids.insert(self.mounts.len(), id);
         PlannedMount {
             parent: self.indexes.get(&found.place.mount).copied(),
             resolved,
@@ -175,6 +198,7 @@ impl Planner {
             kind: kind.ok(),
             status,
             mount,
+            origin: Origin::Configuration,
         }
     }
 
@@ -313,6 +337,122 @@ impl Planner {
             identity: inode.identity,
             from,
         }))
+    }
+}
+
+/// What the checkpoint needs beyond the configuration.
+impl Planner {
+    fn add_checkpoint(&mut self, namespaces: &[Namespace], masked: &[String], root: HostId) {
+        if namespaces.is_empty() {
+            return;
+        }
+        let mut known = Vec::with_capacity(self.mounts.len());
+        for planned in &self.mounts {
+            known.push(Known {
+                resolved: &planned.resolved,
+                destination: planned.mount.destination.relative(),
+                is_bind: matches!(planned.mount.content, Content::Bind { .. }),
+            });
+        }
+        for wanted in checkpoint::wanted(namespaces, &known, masked) {
+            if let Some(planned) = self.plan_wanted(wanted, root) {
+                self.mounts.push(planned);
+            }
+        }
+    }
+
+    fn plan_wanted(&mut self, wanted: Wanted, root: HostId) -> Option<PlannedMount> {
+        // Without a usable source the mount of the configuration has failed already.
+        let host = self.host_of(&wanted.at, root)?;
+        let written = format!("/{}", String::from_utf8_lossy(&wanted.mountpoint));
+        let mount = Mount {
+            destination: ContainerPath::parse(&written).ok()?,
+            file_system: wanted.file_system,
+            content: Content::Other,
+            written,
+        };
+        let kind = match wanted.kind {
+            KindBy::Checkpoint(kind) => Some(kind),
+            KindBy::Source(source) => self.kind_of(&source, root),
+            KindBy::Nothing => None,
+        };
+        let path = wanted.at.path;
+        let status = self
+            .judge_wanted(host, &path, kind)
+            .unwrap_or_else(|(end, cause)| {
+                let host_path = self
+                    .tree
+                    .hosts
+                    .path(host, path.get(..end).unwrap_or_default());
+                let mount = mount.written.clone().into_bytes();
+                Status::Failed(Failure {
+                    mount,
+                    host_path: Some(host_path),
+                    cause,
+                })
+            });
+        Some(PlannedMount {
+            parent: wanted.at.mount,
+            resolved: wanted.mountpoint,
+            host_path: Some(self.tree.hosts.path(host, &path)),
+            kind,
+            status,
+            mount,
+            origin: Origin::Checkpoint,
+        })
+    }
+
+    fn host_of(&self, inside: &Inside, root: HostId) -> Option<HostId> {
+        let Some(index) = inside.mount else {
+            return Some(root);
+        };
+        match self.tree.backing(*self.ids.get(&index)?) {
+            Backing::Host(id, MountpointKind::Directory) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// What a mount of the workload's own shows, if that is there.
+    fn kind_of(&mut self, source: &Inside, root: HostId) -> Option<MountpointKind> {
+        let host = self.host_of(source, root)?;
+        match self.tree.hosts.look(host, &source.path).ok()? {
+            Seen::Directory => Some(MountpointKind::Directory),
+            Seen::File => Some(MountpointKind::File),
+            Seen::Link(_) | Seen::Missing | Seen::Blocked => None,
+        }
+    }
+
+    /// Judges a mountpoint whose path has no links, by the checkpoint's word. The error has the end of
+    /// the path that it is about.
+    fn judge_wanted(
+        &mut self,
+        host: HostId,
+        path: &[u8],
+        kind: Option<MountpointKind>,
+    ) -> Result<Status, (usize, Cause)> {
+        let ends: Vec<usize> = component_ends(path).collect();
+        for end in ends.into_iter().rev().chain([0]) {
+            let prefix = path.get(..end).unwrap_or_default();
+            let seen = self
+                .tree
+                .hosts
+                .look(host, prefix)
+                .map_err(|cause| (end, cause))?;
+            let there = match seen {
+                Seen::Missing | Seen::Blocked => continue,
+                Seen::Link(_) => return Err((end, Cause::Link)),
+                Seen::Directory => MountpointKind::Directory,
+                Seen::File => MountpointKind::File,
+            };
+            return match (end == path.len(), kind) {
+                (true, Some(needed)) if there != needed => Err((end, Cause::WrongKind { needed })),
+                (true, _) => Ok(Status::Present),
+                (false, _) if there == MountpointKind::File => Err((end, Cause::NotADirectory)),
+                (false, None) => Ok(Status::Undecided),
+                (false, Some(kind)) => self.missing(host, path.to_owned(), end, kind),
+            };
+        }
+        Err((0, Cause::Changed))
     }
 }
 

@@ -258,20 +258,29 @@ pub fn reset_umask() {
     nix::sys::stat::umask(Mode::empty());
 }
 
+/// The names in a directory, those that are UTF-8.
+pub fn list(directory: &Path) -> Result<Vec<String>, Errno> {
+    // Not std's ReadDir, which panics where closing it fails.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = retry(|| open(directory, flags, Mode::empty()))?;
+    let from = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(directory).map_err(from)? {
+        if let Ok(name) = entry.map_err(from)?.file_name().to_str() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
 /// Closes what the caller left open beyond stdin, stdout and stderr, so that no path of the
 /// configuration leads through /proc/self/fd to something of the runtime's (CVE-2024-21626).
 pub fn close_inherited() {
-    // Not std's ReadDir, which panics where closing it fails.
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(directory) = open("/proc/self/fd", flags, Mode::empty()) else {
+    let Ok(names) = list(Path::new("/proc/self/fd")) else {
         return;
     };
-    let Ok(entries) = rustix::fs::Dir::new(directory) else {
-        return;
-    };
-    let open: Vec<i32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok())
-        .collect();
+    let open = names.iter().filter_map(|name| name.parse().ok());
+    let open: Vec<i32> = open.collect();
     for fd in open.into_iter().filter(|&fd| fd > 2) {
         // The directory's own descriptor is among them, and closed already.
         let _ = nix::unistd::close(fd);
@@ -295,6 +304,12 @@ pub fn parent_of(pid: i32) -> Result<i32, Errno> {
         .nth(1)
         .and_then(|field| std::str::from_utf8(field).ok()?.parse().ok())
         .ok_or(Errno::EINVAL)
+}
+
+/// The arguments of a process, from proc_pid_cmdline(5).
+pub fn arguments_of(pid: i32) -> Result<Vec<Vec<u8>>, Errno> {
+    let text = std::fs::read(format!("/proc/{pid}/cmdline")).map_err(|error| errno_of(&error))?;
+    Ok(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
 }
 
 /// The errno of a standard library error.

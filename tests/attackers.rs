@@ -278,7 +278,7 @@ fn exchange(phase: &AtomicU8, evil: &Path, component: &Path) -> u64 {
 fn premount(host: &Host, number: u64) {
     let config = host.config(number);
     let owner = config.owner;
-    let mut plan = Plan::new(config).unwrap();
+    let mut plan = Plan::new(config, &[]).unwrap();
     create(&mut plan, owner);
 }
 

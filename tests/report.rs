@@ -102,6 +102,7 @@ fn the_json_has_its_documented_shape() {
     ]);
     let mut mount = json!({
         "index": 3,
+        "origin": "configuration",
         "destination": "/data/missing/file",
         "resolved": "/data/missing/file",
         "type": "rbind",

@@ -13,7 +13,7 @@ use crate::create::{Created, Outcome};
 use crate::error::Failure;
 use crate::escape::Escaped;
 use crate::mount::MountpointKind;
-use crate::plan::{Plan, PlannedMount, Status};
+use crate::plan::{Origin, Plan, PlannedMount, Status};
 
 const VERSION: u32 = 1;
 
@@ -30,6 +30,7 @@ struct Report {
 #[derive(Serialize)]
 struct MountReport {
     index: usize,
+    origin: &'static str,
     destination: String,
     resolved: String,
     r#type: String,
@@ -98,6 +99,10 @@ fn mount(
     };
     MountReport {
         index,
+        origin: match planned.origin {
+            Origin::Configuration => "configuration",
+            Origin::Checkpoint => "checkpoint",
+        },
         destination: planned.mount.written.clone(),
         resolved: bytes(&resolved),
         r#type: planned.mount.file_system.clone(),
@@ -121,6 +126,7 @@ fn status(task: Task, planned: &PlannedMount, outcome: &Outcome) -> &'static str
         (Status::Restored, _) => "restored",
         (Status::Kernel, _) => "kernel",
         (Status::Unjudged(_), _) => "unjudged",
+        (Status::Undecided, _) => "undecided",
     }
 }
 

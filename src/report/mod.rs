@@ -8,6 +8,7 @@ mod tree;
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{IsTerminal, Write, stdout};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -63,13 +64,26 @@ pub fn print(
 /// when it was, and what failed is said with the verdict.
 pub fn log(plan: &Plan, outcomes: &[Outcome]) {
     for planned in &plan.mounts {
-        if let Status::Unjudged(file_system) = &planned.status {
-            info!(
-                target: TARGET,
-                mount = %Quoted(planned.mount.written.as_bytes()),
-                below = %Quoted(file_system.as_bytes()),
-                "mountpoint not judged"
-            );
+        let mount = Quoted(planned.mount.written.as_bytes());
+        match &planned.status {
+            Status::Unjudged(file_system) => {
+                let below = Quoted(file_system.as_bytes());
+                info!(target: TARGET, %mount, %below, "mountpoint not judged");
+            }
+            Status::Undecided => {
+                let path = planned
+                    .host_path
+                    .as_deref()
+                    .map(|path| path.as_os_str().as_bytes());
+                let path = Quoted(path.unwrap_or_default());
+                info!(
+                    target: TARGET,
+                    %mount,
+                    %path,
+                    "mountpoint missing, and nothing tells whether it is a directory or a file"
+                );
+            }
+            _ => {}
         }
     }
     info!(target: TARGET, "{}", Summary::new(plan, outcomes));
@@ -117,7 +131,7 @@ impl Summary {
             match (&planned.status, &outcome.failure) {
                 (_, Some(_)) | (Status::Failed(_), None) => sum.failed += 1,
                 (Status::Missing(_), None) => sum.missing += 1,
-                (Status::Unjudged(_), None) => sum.unjudged += 1,
+                (Status::Unjudged(_) | Status::Undecided, None) => sum.unjudged += 1,
                 (Status::Present | Status::Restored | Status::Kernel, None) => sum.present += 1,
             }
             for created in &outcome.created {

@@ -125,6 +125,7 @@ fn row(planned: &PlannedMount) -> Row {
         Status::Restored => ("by CRIU", DIM),
         Status::Kernel => ("by kernel", DIM),
         Status::Unjudged(_) => ("unknown", DIM),
+        Status::Undecided => ("MISSING?", YELLOW),
         Status::Failed(_) => ("FAILED", RED),
     };
     let mut notes = Vec::new();

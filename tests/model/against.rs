@@ -25,7 +25,7 @@ pub fn difference(container: &Container) -> Option<String> {
         json!({"root": {"path": tree_path(base, 0)}, "mounts": container.mounts_json(base)});
     let config = Config::parse(&config.to_string(), &base.join("config.json"), base).unwrap();
     let owner = config.owner;
-    let mut plan = Plan::new(config).unwrap();
+    let mut plan = Plan::new(config, &[]).unwrap();
     let outcomes = create(&mut plan, owner);
 
     let (trees, went) = first_start(container);

@@ -23,6 +23,7 @@ mod first_start;
 mod matrix;
 #[path = "../model/mod.rs"]
 mod model;
+mod workload;
 mod world;
 
 use enter::Root;
@@ -33,6 +34,7 @@ fn main() {
     tests.extend(first_start::tests());
     tests.extend(as_root::tests());
     tests.extend(differential::tests());
+    tests.extend(workload::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();

@@ -17,7 +17,7 @@ use crate::enter::{CGROUP, PREMOUNT, Root};
 pub const BUNDLE: &str = "/w/bundle";
 /// The directory of the sources.
 pub const SOURCES: &str = "/w/sources";
-const IMAGES: &str = "/w/images";
+pub const IMAGES: &str = "/w/images";
 const WORK: &str = "/w/work";
 const CRIU_ROOT: &str = "/w/bundle/criu-root";
 const ID: &str = "c1";
@@ -78,6 +78,9 @@ pub struct World {
     root: Root,
     rootfs: PathBuf,
     mounts: Vec<Value>,
+    /// What the process does before it counts.
+    script: String,
+    masked: Vec<String>,
 }
 
 impl World {
@@ -92,6 +95,8 @@ impl World {
             runtime,
             root,
             mounts: Vec::new(),
+            script: String::new(),
+            masked: Vec::new(),
         }
     }
 
@@ -103,7 +108,7 @@ impl World {
             return;
         }
         fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        for applet in ["sh", "sleep", "echo", "mount", "mkdir"] {
+        for applet in ["sh", "sleep", "echo", "mount", "mkdir", "touch", "unshare"] {
             symlink("busybox", bin.join(applet)).unwrap();
         }
     }
@@ -118,6 +123,16 @@ impl World {
         self.mounts = mounts;
     }
 
+    /// Lets the process run a shell script before it counts.
+    pub fn set_script(&mut self, script: &str) {
+        script.clone_into(&mut self.script);
+    }
+
+    /// Masks paths of the container's.
+    pub fn set_masked(&mut self, paths: &[&str]) {
+        self.masked = paths.iter().map(|&path| path.to_owned()).collect();
+    }
+
     /// Writes the configuration and the runtime's CRIU configuration for a trigger.
     pub fn write_config(&self, trigger: Trigger) {
         let mut mounts = vec![
@@ -127,6 +142,8 @@ impl World {
         ];
         mounts.extend(self.mounts.iter().cloned());
         let count = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done";
+        let count = format!("set -e\n{}\n{count}", self.script);
+        let all = ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_MKNOD", "CAP_KILL"];
         let cgroup = std::env::var(CGROUP).expect("the cgroup's name");
         let mut config = json!({
             "ociVersion": "1.0.2",
@@ -135,11 +152,14 @@ impl World {
                 "args": ["/bin/sh", "-c", count],
                 "env": ["PATH=/bin"],
                 "cwd": "/",
+                // A workload that mounts.
+                "capabilities": {"bounding": all, "effective": all, "permitted": all},
             },
             "root": {"path": self.rootfs},
             "mounts": mounts,
             "linux": {
                 "cgroupsPath": format!("/{cgroup}"),
+                "maskedPaths": self.masked,
                 "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"},
                                {"type": "uts"}],
             },

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a checkpoint needs beyond the configuration: mounts that the workload made itself in a bind
+//! mount, masked paths in a volume, other mount namespaces.
+//!
+//! Takes values and returns values. The checkpoint names places inside what config.json names, and
+//! nothing else: a hostile one can at most cause directories where the container itself could have
+//! made them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::images::{MountImage, Namespace};
+use crate::mount::MountpointKind;
+use crate::path::join;
+
+/// A mount of the configuration, as a checkpoint may know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its mountpoint in the container's view, links resolved, without the leading slash.
+    pub resolved: &'a [u8],
+    /// Its destination, clean: crun names a mount so where the mountpoint isn't there.
+    pub destination: &'a [u8],
+    /// It has a source on the host.
+    pub is_bind: bool,
+}
+
+/// A place in what config.json names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Inside {
+    /// The mount of the configuration whose source it is in, by its index; none for the rootfs.
+    pub mount: Option<usize>,
+    /// The path there; plain components only.
+    pub path: Vec<u8>,
+}
+
+/// How the kind of a mountpoint is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KindBy {
+    /// The checkpoint tells.
+    Checkpoint(MountpointKind),
+    /// It is that of what the mount shows, which is here.
+    Source(Inside),
+    /// Nothing tells.
+    Nothing,
+}
+
+/// A mountpoint that a checkpoint needs, and the configuration doesn't know of.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Where it has to be.
+    pub at: Inside,
+    /// What it has to be.
+    pub kind: KindBy,
+    /// Its path in its namespace's view, without the leading slash.
+    pub mountpoint: Vec<u8>,
+    /// The file system's type that is mounted there.
+    pub file_system: String,
+}
+
+/// What all mount namespaces of a checkpoint need. `masked` are `linux.maskedPaths`.
+pub fn wanted(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> Vec<Wanted> {
+    let main = namespaces.first().and_then(root_of);
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for namespace in namespaces {
+        let view = View::new(namespace, known, main);
+        for mount in &namespace.mounts {
+            let Some(wanted) = view.wanted(mount, masked) else {
+                continue;
+            };
+            if seen.insert(wanted.at.clone()) {
+                all.push(wanted);
+            }
+        }
+    }
+    // Outermost first, as they would have been made.
+    all.sort_by(|a, b| a.at.cmp(&b.at));
+    all
+}
+
+/// The mount that everything else of a namespace is mounted in.
+fn root_of(namespace: &Namespace) -> Option<&MountImage> {
+    let ids: BTreeSet<u32> = namespace.mounts.iter().map(|mount| mount.id).collect();
+    let is_root = |mount: &&MountImage| {
+        mount.mountpoint.as_bytes().is_empty() && !ids.contains(&mount.parent)
+    };
+    namespace.mounts.iter().find(is_root)
+}
+
+/// A namespace, with what of it config.json names.
+struct View<'a> {
+    by_id: BTreeMap<u32, &'a MountImage>,
+    /// Mounts that others are mounted in.
+    parents: BTreeSet<u32>,
+    known: &'a [Known<'a>],
+    root: Option<u32>,
+    /// Mounts that config.json names: what they show of which device, and where that is now.
+    anchors: Vec<(&'a MountImage, Inside)>,
+}
+
+impl<'a> View<'a> {
+    fn new(namespace: &'a Namespace, known: &'a [Known<'a>], main: Option<&MountImage>) -> Self {
+        let root = root_of(namespace);
+        let mut view = Self {
+            by_id: namespace
+                .mounts
+                .iter()
+                .map(|mount| (mount.id, mount))
+                .collect(),
+            parents: namespace.mounts.iter().map(|mount| mount.parent).collect(),
+            known,
+            root: root.map(|root| root.id),
+            anchors: Vec::new(),
+        };
+        if let (Some(root), Some(main)) = (root, main) {
+            // Another namespace's root can be a directory of the container's, or something else.
+            if let Some(path) = root
+                .root
+                .below(&main.root)
+                .filter(|_| root.device == main.device)
+            {
+                let path = path.to_owned();
+                view.anchors.push((root, Inside { mount: None, path }));
+            }
+        }
+        // One anchor for each mount of the configuration, however many a hostile image has.
+        let mut anchored = BTreeSet::new();
+        for mount in &namespace.mounts {
+            if let Some(index) = view.configured(mount) {
+                if anchored.insert(index) {
+                    let inside = Inside {
+                        mount: Some(index),
+                        path: Vec::new(),
+                    };
+                    view.anchors.push((mount, inside));
+                }
+            }
+        }
+        view
+    }
+
+    /// The bind of the configuration that a mount is.
+    fn configured(&self, mount: &MountImage) -> Option<usize> {
+        let key = mount.external.as_deref()?;
+        let key = key.strip_prefix(b"/").unwrap_or(key);
+        let is = |known: &Known| known.is_bind && known.resolved == key;
+        let is_as_written = |known: &Known| known.is_bind && known.destination == key;
+        // Of two at one place the later is on top.
+        self.known
+            .iter()
+            .rposition(is)
+            .or_else(|| self.known.iter().rposition(is_as_written))
+    }
+
+    /// Where what a mount shows is now; none where CRIU restores its content, or nobody can tell.
+    fn inside(&self, mount: &MountImage) -> Option<Inside> {
+        let anchor = self
+            .anchors
+            .iter()
+            .find(|(anchor, _)| anchor.id == mount.id);
+        if let Some((_, inside)) = anchor {
+            return Some(inside.clone());
+        }
+        if Some(mount.id) == self.root {
+            return None;
+        }
+        if let Some(index) = self.configured(mount) {
+            return Some(Inside {
+                mount: Some(index),
+                path: Vec::new(),
+            });
+        }
+        if mount.external.is_some() {
+            return None;
+        }
+        // A bind of the workload's own, of something in one of the anchors: the nearest one.
+        let below = |(anchor, inside): &(&MountImage, Inside)| {
+            let path = mount
+                .root
+                .below(&anchor.root)
+                .filter(|_| mount.device == anchor.device)?;
+            let depth = anchor.root.as_bytes().len();
+            Some((
+                depth,
+                Inside {
+                    mount: inside.mount,
+                    path: join(&inside.path, path),
+                },
+            ))
+        };
+        let nearest = self
+            .anchors
+            .iter()
+            .filter_map(below)
+            .max_by_key(|(depth, _)| *depth);
+        nearest.map(|(_, inside)| inside)
+    }
+
+    fn wanted(&self, mount: &MountImage, masked: &[String]) -> Option<Wanted> {
+        let mountpoint = mount.mountpoint.as_bytes();
+        let is_known = self.configured(mount).is_some()
+            || self.known.iter().any(|known| known.resolved == mountpoint);
+        if Some(mount.id) == self.root || is_known {
+            return None;
+        }
+        let parent = self
+            .by_id
+            .get(&mount.parent)
+            .filter(|parent| parent.id != mount.id)?;
+        let path = mount
+            .mountpoint
+            .below(&parent.mountpoint)
+            .filter(|path| !path.is_empty())?;
+        let inside = self.inside(parent)?;
+        Some(Wanted {
+            at: Inside {
+                mount: inside.mount,
+                path: join(&inside.path, path),
+            },
+            kind: self.kind(mount, masked),
+            mountpoint: mountpoint.to_owned(),
+            file_system: mount.file_system.clone(),
+        })
+    }
+
+    fn kind(&self, mount: &MountImage, masked: &[String]) -> KindBy {
+        if let Some(key) = &mount.external {
+            // A masked file is /dev/null to the container, a masked directory a tmpfs of its own.
+            let is_masked = masked.iter().any(|path| {
+                path.strip_prefix('/').map(str::as_bytes) == Some(mount.mountpoint.as_bytes())
+            });
+            return if key == b"/dev/null" || is_masked {
+                KindBy::Checkpoint(MountpointKind::File)
+            } else {
+                KindBy::Nothing
+            };
+        }
+        // The root of any file system is a directory, and so is what others are mounted in.
+        if mount.root.as_bytes().is_empty() || self.parents.contains(&mount.id) {
+            return KindBy::Checkpoint(MountpointKind::Directory);
+        }
+        self.inside(mount).map_or(KindBy::Nothing, KindBy::Source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::CleanPath;
+
+    fn mount(id: u32, parent: u32, device: u32, root: &str, at: &str) -> MountImage {
+        MountImage {
+            id,
+            parent,
+            device,
+            root: CleanPath::new(root.as_bytes()).unwrap(),
+            mountpoint: CleanPath::new(at.as_bytes()).unwrap(),
+            file_system: "tmpfs".to_owned(),
+            external: None,
+        }
+    }
+
+    fn external(id: u32, parent: u32, device: u32, root: &str, at: &str) -> MountImage {
+        MountImage {
+            external: Some(at.as_bytes().to_owned()),
+            ..mount(id, parent, device, root, at)
+        }
+    }
+
+    const DATA: Known = Known {
+        resolved: b"data",
+        destination: b"data",
+        is_bind: true,
+    };
+
+    /// The wanted places, as `rootfs:path` or `index:path`, with the kind.
+    fn places(mounts: Vec<MountImage>) -> Vec<String> {
+        let namespace = Namespace { mounts };
+        let shown = |inside: &Inside| {
+            let base = inside
+                .mount
+                .map_or("rootfs".to_owned(), |index| index.to_string());
+            format!("{base}:{}", String::from_utf8_lossy(&inside.path))
+        };
+        wanted(&[namespace], &[DATA], &["/data/masked".to_owned()])
+            .iter()
+            .map(|wanted| match &wanted.kind {
+                KindBy::Checkpoint(kind) => format!("{} {kind}", shown(&wanted.at)),
+                KindBy::Source(source) => format!("{} as {}", shown(&wanted.at), shown(source)),
+                KindBy::Nothing => format!("{} ?", shown(&wanted.at)),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_mount_of_the_workloads_in_a_volume_is_wanted_in_its_source() {
+        let mounts = vec![
+            mount(1, 0, 1, "/rootfs", "/"),
+            external(2, 1, 2, "/vol", "/data"),
+            mount(3, 2, 3, "/", "/data/x"),
+            mount(4, 3, 4, "/", "/data/x/in-a-tmpfs"),
+            mount(5, 2, 2, "/vol/sub", "/data/bound"),
+            mount(6, 5, 5, "/", "/data/bound/deep"),
+            mount(7, 1, 1, "/rootfs/etc/file", "/data-of-the-rootfs"),
+            mount(8, 2, 3, "/something", "/data/of-the-tmpfs"),
+        ];
+        assert_eq!(
+            places(mounts),
+            [
+                "rootfs:data-of-the-rootfs as rootfs:etc/file",
+                "0:bound directory",
+                "0:of-the-tmpfs ?",
+                "0:sub/deep directory",
+                "0:x directory",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_masked_file_in_a_volume_is_a_file() {
+        let mut null = external(3, 2, 9, "/null", "/data/secret");
+        null.external = Some(b"/dev/null".to_vec());
+        let mounts = vec![
+            mount(1, 0, 1, "/", "/"),
+            external(2, 1, 2, "/vol", "/data"),
+            null,
+            external(4, 2, 9, "/null", "/data/masked"),
+            external(5, 2, 9, "/who/knows", "/data/other"),
+        ];
+        assert_eq!(
+            places(mounts),
+            ["0:masked file", "0:other ?", "0:secret file"]
+        );
+    }
+
+    #[test]
+    fn hostile_parents_lead_nowhere() {
+        let mounts = vec![
+            mount(1, 0, 1, "/", "/"),
+            external(2, 1, 2, "/vol", "/data"),
+            mount(3, 3, 3, "/", "/data/itself"),
+            mount(4, 5, 3, "/", "/data/a"),
+            mount(5, 4, 3, "/", "/data/a/b"),
+            mount(6, 99, 3, "/", "/data/orphan"),
+            mount(7, 2, 3, "/", "/elsewhere"),
+            external(8, 1, 2, "/etc", "/not-in-the-configuration"),
+            mount(9, 8, 3, "/", "/not-in-the-configuration/x"),
+        ];
+        // The runtime would have to say what that is; premount only looks whether it is there.
+        assert_eq!(places(mounts), ["rootfs:not-in-the-configuration ?"]);
+    }
+
+    #[test]
+    fn another_namespace_needs_what_it_needs_in_the_same_sources() {
+        let main = Namespace {
+            mounts: vec![
+                mount(1, 0, 1, "/rootfs", "/"),
+                external(2, 1, 2, "/vol", "/data"),
+            ],
+        };
+        let other = Namespace {
+            mounts: vec![
+                mount(11, 10, 1, "/rootfs", "/"),
+                external(12, 11, 2, "/vol", "/data"),
+                mount(13, 12, 3, "/", "/data/only-here"),
+                mount(14, 11, 4, "/", "/also-only-here"),
+            ],
+        };
+        let all = wanted(&[main, other], &[DATA], &[]);
+        let places: Vec<(Option<usize>, &[u8])> = all
+            .iter()
+            .map(|wanted| (wanted.at.mount, wanted.at.path.as_slice()))
+            .collect();
+        assert_eq!(
+            places,
+            [(None, &b"also-only-here"[..]), (Some(0), b"only-here")]
+        );
+    }
+}
