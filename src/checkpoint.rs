@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::images::{MountImage, Namespace};
 use crate::mount::MountpointKind;
-use crate::path::join;
+use crate::path::{component_ends, join};
 
 /// A mount of the configuration, as a checkpoint may know it.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +58,21 @@ pub struct Wanted {
 
 /// What all mount namespaces of a checkpoint need. `masked` are `linux.maskedPaths`.
 pub fn wanted(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> Vec<Wanted> {
-    let main = namespaces.first().and_then(root_of);
+    let known = Index::new(known);
+    let anchors = anchors(namespaces, &known);
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for namespace in namespaces {
-        let view = View::new(namespace, known, main);
+        let view = View {
+            by_id: namespace
+                .mounts
+                .iter()
+                .map(|mount| (mount.id, mount))
+                .collect(),
+            parents: namespace.mounts.iter().map(|mount| mount.parent).collect(),
+            known: &known,
+            anchors: &anchors,
+        };
         for mount in &namespace.mounts {
             let Some(wanted) = view.wanted(mount, masked) else {
                 continue;
@@ -77,6 +87,28 @@ pub fn wanted(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> V
     all
 }
 
+/// The rootfs and the sources, as the checkpoint knows them: what they show of which device, and where
+/// that is now.
+type Anchors<'a> = BTreeMap<(u32, &'a [u8]), Option<usize>>;
+
+/// One anchor for each of them, however many a hostile image has of it. In another namespace than that
+/// of the root process CRIU calls no mount external, and the device and what of it they show have to
+/// tell.
+fn anchors<'a>(namespaces: &'a [Namespace], known: &Index) -> Anchors<'a> {
+    let key = |mount: &'a MountImage| (mount.device, mount.root.as_bytes());
+    let main = namespaces.first().and_then(root_of);
+    let mut anchors: Anchors = main.map(|root| (key(root), None)).into_iter().collect();
+    let mut anchored = BTreeSet::new();
+    for mount in namespaces.iter().flat_map(|namespace| &namespace.mounts) {
+        if let Some(index) = known.of(mount) {
+            if anchored.insert(index) {
+                anchors.entry(key(mount)).or_insert(Some(index));
+            }
+        }
+    }
+    anchors
+}
+
 /// The mount that everything else of a namespace is mounted in.
 fn root_of(namespace: &Namespace) -> Option<&MountImage> {
     let ids: BTreeSet<u32> = namespace.mounts.iter().map(|mount| mount.id).collect();
@@ -86,84 +118,52 @@ fn root_of(namespace: &Namespace) -> Option<&MountImage> {
     namespace.mounts.iter().find(is_root)
 }
 
+/// The mounts of the configuration, by their names in a checkpoint.
+struct Index<'a> {
+    /// Of two at one place the later is on top.
+    binds: BTreeMap<&'a [u8], usize>,
+    binds_as_written: BTreeMap<&'a [u8], usize>,
+    mountpoints: BTreeSet<&'a [u8]>,
+}
+
+impl<'a> Index<'a> {
+    fn new(known: &[Known<'a>]) -> Self {
+        let binds = || known.iter().enumerate().filter(|(_, known)| known.is_bind);
+        Self {
+            binds: binds()
+                .map(|(index, known)| (known.resolved, index))
+                .collect(),
+            binds_as_written: binds()
+                .map(|(index, known)| (known.destination, index))
+                .collect(),
+            mountpoints: known.iter().map(|known| known.resolved).collect(),
+        }
+    }
+
+    /// The bind of the configuration that a mount is.
+    fn of(&self, mount: &MountImage) -> Option<usize> {
+        let key = mount.external.as_deref()?;
+        let key = key.strip_prefix(b"/").unwrap_or(key);
+        self.binds
+            .get(key)
+            .or_else(|| self.binds_as_written.get(key))
+            .copied()
+    }
+}
+
 /// A namespace, with what of it config.json names.
 struct View<'a> {
     by_id: BTreeMap<u32, &'a MountImage>,
     /// Mounts that others are mounted in.
     parents: BTreeSet<u32>,
-    known: &'a [Known<'a>],
-    root: Option<u32>,
-    /// Mounts that config.json names: what they show of which device, and where that is now.
-    anchors: Vec<(&'a MountImage, Inside)>,
+    known: &'a Index<'a>,
+    anchors: &'a Anchors<'a>,
 }
 
-impl<'a> View<'a> {
-    fn new(namespace: &'a Namespace, known: &'a [Known<'a>], main: Option<&MountImage>) -> Self {
-        let root = root_of(namespace);
-        let mut view = Self {
-            by_id: namespace
-                .mounts
-                .iter()
-                .map(|mount| (mount.id, mount))
-                .collect(),
-            parents: namespace.mounts.iter().map(|mount| mount.parent).collect(),
-            known,
-            root: root.map(|root| root.id),
-            anchors: Vec::new(),
-        };
-        if let (Some(root), Some(main)) = (root, main) {
-            // Another namespace's root can be a directory of the container's, or something else.
-            if let Some(path) = root
-                .root
-                .below(&main.root)
-                .filter(|_| root.device == main.device)
-            {
-                let path = path.to_owned();
-                view.anchors.push((root, Inside { mount: None, path }));
-            }
-        }
-        // One anchor for each mount of the configuration, however many a hostile image has.
-        let mut anchored = BTreeSet::new();
-        for mount in &namespace.mounts {
-            if let Some(index) = view.configured(mount) {
-                if anchored.insert(index) {
-                    let inside = Inside {
-                        mount: Some(index),
-                        path: Vec::new(),
-                    };
-                    view.anchors.push((mount, inside));
-                }
-            }
-        }
-        view
-    }
-
-    /// The bind of the configuration that a mount is.
-    fn configured(&self, mount: &MountImage) -> Option<usize> {
-        let key = mount.external.as_deref()?;
-        let key = key.strip_prefix(b"/").unwrap_or(key);
-        let is = |known: &Known| known.is_bind && known.resolved == key;
-        let is_as_written = |known: &Known| known.is_bind && known.destination == key;
-        // Of two at one place the later is on top.
-        self.known
-            .iter()
-            .rposition(is)
-            .or_else(|| self.known.iter().rposition(is_as_written))
-    }
-
+impl View<'_> {
     /// Where what a mount shows is now; none where CRIU restores its content, or nobody can tell.
     fn inside(&self, mount: &MountImage) -> Option<Inside> {
-        let anchor = self
-            .anchors
-            .iter()
-            .find(|(anchor, _)| anchor.id == mount.id);
-        if let Some((_, inside)) = anchor {
-            return Some(inside.clone());
-        }
-        if Some(mount.id) == self.root {
-            return None;
-        }
-        if let Some(index) = self.configured(mount) {
+        if let Some(index) = self.known.of(mount) {
             return Some(Inside {
                 mount: Some(index),
                 path: Vec::new(),
@@ -172,34 +172,20 @@ impl<'a> View<'a> {
         if mount.external.is_some() {
             return None;
         }
-        // A bind of the workload's own, of something in one of the anchors: the nearest one.
-        let below = |(anchor, inside): &(&MountImage, Inside)| {
-            let path = mount
-                .root
-                .below(&anchor.root)
-                .filter(|_| mount.device == anchor.device)?;
-            let depth = anchor.root.as_bytes().len();
-            Some((
-                depth,
-                Inside {
-                    mount: inside.mount,
-                    path: join(&inside.path, path),
-                },
-            ))
-        };
-        let nearest = self
-            .anchors
-            .iter()
-            .filter_map(below)
-            .max_by_key(|(depth, _)| *depth);
-        nearest.map(|(_, inside)| inside)
+        // The nearest of the anchors on its device that it shows something of.
+        let root = mount.root.as_bytes();
+        let ends: Vec<usize> = std::iter::once(0).chain(component_ends(root)).collect();
+        ends.into_iter().rev().find_map(|end| {
+            let (top, below) = root.split_at_checked(end)?;
+            let mount = *self.anchors.get(&(mount.device, top))?;
+            let path = below.strip_prefix(b"/").unwrap_or(below).to_owned();
+            Some(Inside { mount, path })
+        })
     }
 
     fn wanted(&self, mount: &MountImage, masked: &[String]) -> Option<Wanted> {
         let mountpoint = mount.mountpoint.as_bytes();
-        let is_known = self.configured(mount).is_some()
-            || self.known.iter().any(|known| known.resolved == mountpoint);
-        if Some(mount.id) == self.root || is_known {
+        if self.known.mountpoints.contains(mountpoint) || self.known.of(mount).is_some() {
             return None;
         }
         let parent = self
@@ -360,7 +346,7 @@ mod tests {
         let other = Namespace {
             mounts: vec![
                 mount(11, 10, 1, "/rootfs", "/"),
-                external(12, 11, 2, "/vol", "/data"),
+                mount(12, 11, 2, "/vol", "/data"),
                 mount(13, 12, 3, "/", "/data/only-here"),
                 mount(14, 11, 4, "/", "/also-only-here"),
             ],

@@ -39,6 +39,11 @@ fn configurations() {
 }
 
 #[test]
+fn images() {
+    replay("images", input::images);
+}
+
+#[test]
 fn walks() {
     replay("walk", |bytes| {
         let container = model::Container::from_bytes(bytes);

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use premount::bundle::State;
+use premount::checkpoint::{KindBy, Known, wanted};
 use premount::config::{self, Config};
 use premount::error::Error;
 
@@ -41,6 +42,45 @@ pub fn config(bytes: &[u8]) {
             }
         }
         Err(error) => one_line(&error),
+    }
+}
+
+/// An image of mounts is refused with one line, or names places inside of what the configuration names.
+pub fn images(bytes: &[u8]) {
+    let namespace = match premount::images::parse(bytes, Path::new("mountpoints-1.img")) {
+        Ok(namespace) => namespace,
+        Err(error) => return one_line(&error),
+    };
+    let known = [
+        Known {
+            resolved: b"data",
+            destination: b"data",
+            is_bind: true,
+        },
+        Known {
+            resolved: b"run/secrets",
+            destination: b"var/run/secrets",
+            is_bind: true,
+        },
+        Known {
+            resolved: b"proc",
+            destination: b"proc",
+            is_bind: false,
+        },
+    ];
+    let masked = ["/data/masked".to_owned()];
+    for wanted in wanted(&[namespace], &known, &masked) {
+        let source = match wanted.kind {
+            KindBy::Source(source) => Some(source),
+            KindBy::Checkpoint(_) | KindBy::Nothing => None,
+        };
+        assert!(!wanted.at.path.is_empty());
+        for inside in std::iter::once(&wanted.at).chain(&source) {
+            assert!(inside.mount.is_none_or(|index| index < 2));
+            let mut names = inside.path.split(|&byte| byte == b'/');
+            let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+            assert!(inside.path.is_empty() || names.all(plain), "{inside:?}");
+        }
     }
 }
 

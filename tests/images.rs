@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a checkpoint's images may cause, and what not.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use common::{Ended, World, premount};
+use prost::Message;
+
+/// An entry of `mountpoints-*.img` (CRIU images/mnt.proto), with what premount reads of it.
+#[derive(Clone, PartialEq, Message)]
+struct Entry {
+    #[prost(uint32, required, tag = "1")]
+    fstype: u32,
+    #[prost(uint32, required, tag = "2")]
+    mnt_id: u32,
+    #[prost(uint32, required, tag = "3")]
+    root_dev: u32,
+    #[prost(uint32, required, tag = "4")]
+    parent_mnt_id: u32,
+    #[prost(uint32, required, tag = "5")]
+    flags: u32,
+    #[prost(bytes = "vec", required, tag = "6")]
+    root: Vec<u8>,
+    #[prost(bytes = "vec", required, tag = "7")]
+    mountpoint: Vec<u8>,
+    #[prost(bytes = "vec", required, tag = "8")]
+    source: Vec<u8>,
+    #[prost(bytes = "vec", required, tag = "9")]
+    options: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "18")]
+    ext_key: Option<Vec<u8>>,
+}
+
+const TMPFS: u32 = 5;
+
+fn entry(id: u32, parent: u32, device: u32, root: &str, at: &str) -> Entry {
+    Entry {
+        fstype: TMPFS,
+        mnt_id: id,
+        root_dev: device,
+        parent_mnt_id: parent,
+        root: root.into(),
+        mountpoint: at.into(),
+        ..Entry::default()
+    }
+}
+
+/// The rootfs, and the volume /data of the configuration.
+fn container() -> Vec<Entry> {
+    let mut data = entry(2, 1, 2, "/vol", "/data");
+    data.ext_key = Some(b"/data".to_vec());
+    vec![entry(1, 0, 1, "/rootfs", "/"), data]
+}
+
+fn image(entries: &[Entry]) -> Vec<u8> {
+    let mut image = [0x5456_4319_u32.to_le_bytes(), 0x5556_3928_u32.to_le_bytes()].concat();
+    for entry in entries {
+        let bytes = entry.encode_to_vec();
+        image.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        image.extend(bytes);
+    }
+    image
+}
+
+/// A world with a volume at /data, and an image directory.
+fn world(entries: &[Entry]) -> World {
+    let mut world = World::new();
+    world.directory("vol");
+    world.file("vol/file");
+    world.directory("outside");
+    world.bind("vol", "/data");
+    world.directory("images");
+    write(&world, "mountpoints-12.img", &image(entries));
+    world
+}
+
+fn write(world: &World, name: &str, bytes: &[u8]) {
+    fs::write(world.path("images").join(name), bytes).unwrap();
+}
+
+fn call(world: &World, command: &str) -> Ended {
+    let (bundle, images) = (world.bundle(), world.path("images"));
+    let arguments = [
+        command,
+        "--bundle",
+        &bundle,
+        "--images",
+        images.to_str().unwrap(),
+    ];
+    premount(&arguments, b"", &[])
+}
+
+#[test]
+fn what_the_workload_mounted_in_a_volume_is_made_there() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/x/y"));
+    entries.push(entry(4, 2, 2, "/vol/file", "/data/f"));
+    entries.push(entry(5, 2, 2, "/vol/gone", "/data/nobody-knows"));
+    entries.push(entry(6, 3, 8, "/", "/data/x/y/on-its-tmpfs"));
+    let world = world(&entries);
+    let plan = call(&world, "plan");
+    assert_eq!(plan.status, 0, "{plan:?}");
+    assert!(plan.stdout.contains("/data/nobody-knows") && plan.stdout.contains("MISSING?"));
+    assert_eq!(call(&world, "check").status, 1);
+    let applied = call(&world, "apply");
+    assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
+    assert_eq!(world.tree("vol"), ["d x", "d x/y", "f f", "f file"]);
+    assert_eq!(call(&world, "check").status, 0);
+}
+
+#[test]
+fn a_link_where_the_checkpoint_has_none_is_no_way() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/link/y"));
+    let world = world(&entries);
+    world.link("vol/link", world.path("outside").to_str().unwrap());
+    let applied = call(&world, "apply");
+    assert_eq!(applied.status, 1);
+    assert!(
+        applied
+            .stderr
+            .contains("a link is in the way, where the checkpoint has none")
+    );
+    assert!(world.tree("outside").is_empty());
+}
+
+#[test]
+fn hostile_images_do_no_harm() {
+    let long = format!("/data/{}", "n".repeat(300));
+    let deep = format!("/data/{}", "d/".repeat(3000));
+    let mut cases: Vec<(&str, Vec<Entry>)> = Vec::new();
+    for path in [
+        "/data/../../outside/x",
+        "/../outside/x",
+        "outside/x",
+        "",
+        "data/x",
+        "/data//x",
+        "/data/./x",
+        "/data/x/..",
+        "/data/\0x",
+        "./../outside",
+        "/data/x\0/y",
+        &long,
+        &deep,
+    ] {
+        cases.push((path, vec![entry(3, 2, 9, "/", path)]));
+    }
+    cases.push(("its own parent", vec![entry(3, 3, 9, "/", "/data/x")]));
+    cases.push((
+        "a circle of parents",
+        vec![
+            entry(3, 4, 9, "/", "/data/x"),
+            entry(4, 3, 9, "/", "/data/x/y"),
+        ],
+    ));
+    cases.push(("no such parent", vec![entry(3, 77, 9, "/", "/data/x")]));
+    cases.push((
+        "a parent elsewhere",
+        vec![entry(3, 2, 9, "/", "/elsewhere/x")],
+    ));
+    cases.push((
+        "a root that climbs",
+        vec![entry(3, 1, 2, "/vol/../outside", "/m")],
+    ));
+    let mut source = entry(3, 1, 2, "/vol", "/outside");
+    source.ext_key = Some(b"/outside".to_vec());
+    cases.push((
+        "a source of its own",
+        vec![source, entry(4, 3, 9, "/", "/outside/x")],
+    ));
+    for (name, extra) in cases {
+        let world = world(&[container(), extra].concat());
+        call(&world, "plan");
+        let ended = call(&world, "apply");
+        assert!(matches!(ended.status, 0 | 1), "{name}: {ended:?}");
+        assert!(world.tree("outside").is_empty(), "{name}");
+        assert_eq!(world.tree("vol"), ["f file"], "{name}");
+        assert_eq!(world.tree("bundle/rootfs"), ["d data"], "{name}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_mounts_and_huge_strings_are_taken_in_time() {
+    let mut entries = container();
+    for id in 0..100_000 {
+        let at = format!("/data/{}/{id}", id % 7);
+        entries.push(entry(
+            100 + id,
+            if id % 2 == 0 { 2 } else { 50 + id },
+            2,
+            "/vol/file",
+            &at,
+        ));
+    }
+    entries.push(entry(3, 2, 9, "/", &format!("/{}", "x".repeat(60_000))));
+    let world = world(&entries);
+    let start = Instant::now();
+    let ended = call(&world, "check");
+    assert_eq!(ended.status, 1);
+    assert!(start.elapsed().as_secs() < 60, "it never ends");
+    // An entry that no CRIU writes.
+    write(
+        &world,
+        "mountpoints-13.img",
+        &image(&[entry(1, 0, 1, "/", &"x".repeat(1 << 20))]),
+    );
+    let ended = call(&world, "check");
+    assert_eq!(ended.status, 2);
+    assert!(
+        ended
+            .stderr
+            .contains("mountpoints-13.img: entry 0: too long"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn images_that_are_none_are_refused_by_hand_and_passed_over_in_a_restore() {
+    let world = world(&container());
+    let good = image(&container());
+    let images = world.path("images").to_str().unwrap().to_owned();
+    for (bytes, reason) in [
+        (&b""[..], "not an image of mounts"),
+        (b"garbage garbage", "not an image of mounts"),
+        (&good[..good.len() - 1], "entry 1: truncated"),
+    ] {
+        let _ = fs::remove_dir_all(world.path("bundle/rootfs/data"));
+        write(&world, "mountpoints-12.img", bytes);
+        let ended = call(&world, "apply");
+        assert_eq!(
+            (ended.status, ended.stderr.lines().count()),
+            (2, 1),
+            "{ended:?}"
+        );
+        assert!(ended.stderr.contains("mountpoints-12.img: ") && ended.stderr.contains(reason));
+        assert!(world.tree("bundle/rootfs").is_empty());
+        // CRIU will say so too: what the configuration says is done all the same.
+        let hook = world.path("bundle/checkpoint");
+        let _ = fs::remove_file(&hook);
+        std::os::unix::fs::symlink(&images, &hook).unwrap();
+        let ended = premount(&["hook"], world.state().as_bytes(), &[]);
+        assert_eq!(ended.status, 0, "{ended:?}");
+        assert!(
+            ended
+                .stderr
+                .contains("WARN premount: the checkpoint's mounts are not looked at: ")
+        );
+        assert_eq!(world.tree("bundle/rootfs"), ["d data"]);
+    }
+    fs::remove_file(world.path("images/mountpoints-12.img")).unwrap();
+    let ended = call(&world, "apply");
+    assert!(
+        ended.status == 2 && ended.stderr.contains("no mountpoints-*.img"),
+        "{ended:?}"
+    );
+    fs::remove_dir(world.path("images")).unwrap();
+    let ended = call(&world, "apply");
+    assert!(
+        ended.status == 2 && ended.stderr.contains("images: open: No such file"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn the_hook_finds_the_images_beside_the_configuration() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/x"));
+    let world = world(&entries);
+    fs::rename(world.path("images"), world.path("bundle/checkpoint")).unwrap();
+    let ended = premount(&[], world.state().as_bytes(), &[]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert_eq!(world.tree("vol"), ["d x", "f file"]);
+}
+
+#[test]
+fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_does_not() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/crio-1.36-runc");
+    let image = fs::read(fixture.join("mountpoints-12.img")).unwrap();
+    let namespace = premount::images::parse(&image, Path::new("mountpoints-12.img")).unwrap();
+    assert_eq!(namespace.mounts.len(), 25);
+    let known: Vec<(&str, bool)> = vec![
+        ("proc", false),
+        ("dev", false),
+        ("sys", false),
+        ("sys/fs/cgroup", false),
+        ("dev/pts", false),
+        ("dev/mqueue", false),
+        ("dev/shm", true),
+        ("etc/resolv.conf", true),
+        ("etc/hostname", true),
+        ("etc/hosts", true),
+        ("run/.containerenv", true),
+        ("data", true),
+        ("run/secrets", true),
+        ("data/nested/dir", true),
+        ("run/secrets/kubernetes.io/serviceaccount", true),
+    ];
+    let known: Vec<premount::checkpoint::Known> = known
+        .iter()
+        .map(|&(path, is_bind)| premount::checkpoint::Known {
+            resolved: path.as_bytes(),
+            destination: path.as_bytes(),
+            is_bind,
+        })
+        .collect();
+    let wanted = premount::checkpoint::wanted(&[namespace], &known, &[]);
+    assert!(wanted.is_empty(), "{wanted:?}");
+}
