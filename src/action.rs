@@ -13,7 +13,7 @@ use tracing::debug;
 use crate::bundle::Bundle;
 use crate::error::{Error, shown};
 use crate::log::TARGET;
-use crate::sys;
+use crate::{procfs, sys};
 
 /// The variable with the stage.
 pub const STAGE_VARIABLE: &str = "CRTOOLS_SCRIPT_ACTION";
@@ -32,7 +32,7 @@ pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
     let criu = images
         .and_then(process_of)
         .unwrap_or_else(|| nix::unistd::getppid().as_raw());
-    let of_runtime = sys::parent_of(criu).map_err(|errno| Error::Unreadable {
+    let of_runtime = procfs::parent_of(criu).map_err(|errno| Error::Unreadable {
         file: PathBuf::from(format!("/proc/{criu}/stat")),
         operation: "read",
         errno,
@@ -66,7 +66,7 @@ pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
 /// the runtime, its parent, or else where CRI-O and Podman have it, beside the configuration.
 pub fn images_of_hook(bundle: &Path) -> Option<PathBuf> {
     let runtime = nix::unistd::getppid().as_raw();
-    let arguments = sys::arguments_of(runtime).unwrap_or_default();
+    let arguments = procfs::arguments_of(runtime).unwrap_or_default();
     let named = image_path(&arguments)
         // Relative paths are the runtime's.
         .map(|images| PathBuf::from(format!("/proc/{runtime}/cwd")).join(images));

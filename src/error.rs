@@ -100,8 +100,6 @@ pub enum Cause {
     Below,
     /// More than 40 symbolic links (path_resolution(7)).
     Loop,
-    /// A symbolic link stands where the checkpoint's mountpoint has none.
-    Link,
     /// Something that is not a directory stands where the path goes on.
     NotADirectory,
     /// The mountpoint exists as the other kind; it is never replaced.
@@ -133,7 +131,7 @@ impl Cause {
         match self {
             Self::Source(errno) | Self::System { errno, .. } => errno,
             Self::Below => Errno::ENOENT,
-            Self::Loop | Self::Link => Errno::ELOOP,
+            Self::Loop => Errno::ELOOP,
             Self::NotADirectory
             | Self::WrongKind {
                 needed: MountpointKind::Directory,
@@ -152,9 +150,7 @@ impl Cause {
             Self::Source(_) => "open",
             Self::System { operation, .. } => operation,
             Self::WrongKind { .. } | Self::Below => "mount",
-            Self::Loop | Self::Link | Self::NotADirectory | Self::TooLong | Self::Changed => {
-                "openat2"
-            }
+            Self::Loop | Self::NotADirectory | Self::TooLong | Self::Changed => "openat2",
         }
     }
 }
@@ -165,7 +161,6 @@ impl Display for Cause {
             Self::Source(_) => out.write_str("its source can't be opened"),
             Self::Below => out.write_str("the mount that it lies in has failed"),
             Self::Loop => out.write_str("more than 40 symbolic links"),
-            Self::Link => out.write_str("a link is in the way, where the checkpoint has none"),
             Self::NotADirectory => out.write_str("something that is not a directory is in the way"),
             Self::WrongKind {
                 needed: MountpointKind::Directory,

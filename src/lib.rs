@@ -5,7 +5,7 @@
 //!
 //! It makes only what the container, or its runtime at first start, could have made itself.
 //!
-//! Data goes one way: the call leads to a [`bundle`], its [`config`] has the mounts, [`plan`]
+//! Data goes one way: the call leads to a [`bundle`], its [`config`] has the mounts, [`planner`]
 //! follows each ([`walk`]) through the [`tree`] to its mountpoint in one of the [`hosts`], and adds what
 //! the [`checkpoint`] needs beyond that (from its [`images`]), [`create`] makes
 //! what is missing, [`report`] says it.
@@ -26,6 +26,8 @@ pub mod log;
 pub mod mount;
 pub mod path;
 pub mod plan;
+pub mod planner;
+pub mod procfs;
 pub mod report;
 pub mod sys;
 pub mod tree;
@@ -123,7 +125,8 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
         // The runtime is about to judge all of this itself, and no CRIU is waiting for it.
         return Ok(Verdict::default());
     }
-    let missing = |planned: &PlannedMount| matches!(planned.status, Status::Missing(_));
+    let missing =
+        |planned: &PlannedMount| matches!(planned.status, Status::Missing(_) | Status::Undecided);
     let only_looked_for = matches!(
         call,
         Call::ByHand {

@@ -13,7 +13,7 @@ run() {
     "$@" 2>&1 | sed 's/^/  /'
 }
 # What of CRIU's log counts, without the time stamps.
-criu_says() { grep -h -E "$1" /w/work/restore.log | sed -E 's/^\([0-9.]+\) +([0-9]+: )?/  CRIU: /'; }
+criu_says() { grep -h -E "$1" /w/criu/restore.log | sed -E 's/^\([0-9.]+\) +([0-9]+: )?/  CRIU: /'; }
 counted() { cat /w/bundle/rootfs/count; }
 
 # Calls a runtime. The container's standard streams are /dev/null, which CRIU can restore anywhere;
@@ -24,12 +24,12 @@ call() {
     rm -f /w/log
     "$runtime" --log /w/log "$@" </dev/null >/dev/null 2>&1
 }
-must() { "$@" || { cat /w/log /w/work/*.log >&2; exit 1; }; }
+must() { "$@" || { cat /w/log /w/criu/*.log >&2; exit 1; }; }
 
 # bundle MOUNTS [HOOKS]: a bundle whose process counts, in its file /count.
 bundle() {
-    rm -rf /w/bundle /w/images /w/work
-    mkdir -p /w/bundle/rootfs/bin /w/images /w/work /etc/criu
+    rm -rf /w/bundle /w/images /w/criu
+    mkdir -p /w/bundle/rootfs/bin /w/images /w/criu /etc/criu
     cp /bin/busybox /w/bundle/rootfs/bin/
     for applet in sh sleep echo; do ln -s busybox "/w/bundle/rootfs/bin/$applet"; done
     cat >/w/bundle/config.json <<CONFIG
@@ -63,7 +63,7 @@ restore() {
     # What runc 1.1 has no option for is in its CRIU configuration.
     [ "$runtime" = runc ] || set -- --manage-cgroups-mode ignore
     printf '  $ %s restore --image-path /w/images --bundle /w/bundle c1\n' "$runtime"
-    call "$runtime" restore --detach --image-path /w/images --work-path /w/work "$@" \
+    call "$runtime" restore --detach --image-path /w/images --work-path /w/criu "$@" \
         --bundle /w/bundle c1
 }
 
@@ -71,7 +71,7 @@ checkpoint() {
     runtime=$1
     set --
     [ "$runtime" = runc ] || set -- --manage-cgroups-mode ignore
-    must call "$runtime" checkpoint --image-path /w/images --work-path /w/work "$@" c1
+    must call "$runtime" checkpoint --image-path /w/images --work-path /w/criu "$@" c1
 }
 
 end() { call "$1" delete --force c1 || :; }
@@ -101,9 +101,9 @@ case_of() {
 
     say "Restored with premount, $2:"
     $3
-    restore "$runtime" || { cat /w/log /w/work/restore.log; exit 1; }
+    restore "$runtime" || { cat /w/log /w/criu/restore.log; exit 1; }
     # The action script's lines are in CRIU's log, a hook's with the runtime.
-    grep -h " premount: " /w/work/restore.log | sed 's/^/  CRIU: /' || :
+    grep -h " premount: " /w/criu/restore.log | sed 's/^/  CRIU: /' || :
     say "And the process counts on:"
     sleep 0.3
     echo "  $(counted)"

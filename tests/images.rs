@@ -115,6 +115,9 @@ fn what_the_workload_mounted_in_a_volume_is_made_there() {
     let applied = call(&world, "apply");
     assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
     assert_eq!(world.tree("vol"), ["d x", "d x/y", "f f", "f file"]);
+    // What nobody could decide is missing still.
+    assert_eq!(call(&world, "check").status, 1);
+    world.directory("vol/nobody-knows");
     assert_eq!(call(&world, "check").status, 0);
 }
 
@@ -125,12 +128,9 @@ fn a_link_where_the_checkpoint_has_none_is_no_way() {
     let world = world(&entries);
     world.link("vol/link", world.path("outside").to_str().unwrap());
     let applied = call(&world, "apply");
-    assert_eq!(applied.status, 1);
-    assert!(
-        applied
-            .stderr
-            .contains("a link is in the way, where the checkpoint has none")
-    );
+    // CRIU might get through: that is for CRIU to say.
+    assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
+    assert!(applied.stdout.contains("1 not judged"), "{applied:?}");
     assert!(world.tree("outside").is_empty());
 }
 

@@ -88,7 +88,7 @@ pub fn first_start(container: &Container) -> (Vec<Listing>, Vec<Went>) {
 }
 
 /// A destination by the letter, as runc cleans it.
-fn clean(destination: &str) -> String {
+pub fn clean(destination: &str) -> String {
     let mut names = Vec::new();
     for name in destination.split('/') {
         match name {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::Test;
 use crate::enter::{Root, soak};
-use crate::model::{Container, tree_path};
+use crate::model::{Container, kernel, tree_path};
 use crate::world::{BUNDLE, Runtime, Trigger, World};
 
 /// Containers of a runtime's in `make test`.
@@ -45,23 +45,10 @@ fn container(seed: u64, runtime: Runtime) -> Container {
     let mut container = Container::from_seed(seed);
     if runtime == Runtime::Crun {
         for mount in &mut container.mounts {
-            mount.destination = clean(&mount.destination);
+            mount.destination = format!("/{}", kernel::clean(&mount.destination));
         }
     }
     container
-}
-
-/// A destination by the letter, as runc cleans it.
-fn clean(destination: &str) -> String {
-    let mut names = Vec::new();
-    for name in destination.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            _ => names.push(name),
-        }
-    }
-    format!("/{}", names.join("/"))
 }
 
 fn starts(root: Root, runtime: Runtime) {

@@ -18,7 +18,7 @@ pub const BUNDLE: &str = "/w/bundle";
 /// The directory of the sources.
 pub const SOURCES: &str = "/w/sources";
 pub const IMAGES: &str = "/w/images";
-const WORK: &str = "/w/work";
+const WORK: &str = "/w/criu";
 const CRIU_ROOT: &str = "/w/bundle/criu-root";
 const ID: &str = "c1";
 

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Makes the [`Plan`]: follows every mount of the configuration to its mountpoint, and then those that
+//! only the checkpoint knows of. Looks only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use crate::checkpoint::{self, Inside, KindBy, Known, Wanted};
+use crate::config::Config;
+use crate::error::{Cause, Error, Failure};
+use crate::hosts::{HostId, Hosts, Seen};
+use crate::images::Namespace;
+use crate::mount::{Content, Mount, MountpointKind};
+use crate::path::{ContainerPath, component_ends};
+use crate::plan::{Missing, Origin, Plan, PlannedMount, Status};
+use crate::sys;
+use crate::tree::{Backing, Below, Found, MountId, MountTree, Place, There};
+use crate::walk::Stopped;
+
+impl Plan {
+    /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint's mount
+    /// namespaces need beyond that.
+    pub fn new(config: Config, namespaces: &[Namespace]) -> Result<Self, Error> {
+        let mut hosts = Hosts::default();
+        let unreadable = |errno| Error::Unreadable {
+            file: config.rootfs.clone(),
+            operation: "open",
+            errno,
+        };
+        let (root, kind) = hosts.add(config.rootfs.clone(), true).map_err(unreadable)?;
+        if kind != MountpointKind::Directory {
+            return Err(Error::invalid(
+                &config.rootfs,
+                "",
+                "the rootfs is not a directory",
+            ));
+        }
+        let mut planner = Planner {
+            tree: MountTree::new(hosts, root),
+            lost: BTreeSet::new(),
+            indexes: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            mounts: Vec::with_capacity(config.mounts.len()),
+        };
+        for mount in config.mounts {
+            planner.add(mount);
+        }
+        planner.add_checkpoint(namespaces, &config.masked, root);
+        Ok(Self {
+            rootfs: config.rootfs,
+            mounts: planner.mounts,
+            hosts: planner.tree.hosts,
+        })
+    }
+}
+
+struct Planner {
+    tree: MountTree,
+    /// Destinations of mounts that are nowhere in the tree, since the way there failed.
+    lost: BTreeSet<Vec<u8>>,
+    /// The index in the configuration of a mount of the tree.
+    indexes: BTreeMap<MountId, usize>,
+    /// And the other way round, for those that have a place in the tree.
+    ids: BTreeMap<usize, MountId>,
+    mounts: Vec<PlannedMount>,
+}
+
+impl Planner {
+    fn add(&mut self, mount: Mount) {
+        let planned = self.plan(mount);
+        self.mounts.push(planned);
+    }
+
+    fn plan(&mut self, mount: Mount) -> PlannedMount {
+        let (backing, kind) = self.open(&mount.content);
+        let found = match self.walk(&mount) {
+            Ok(found) => found,
+            Err(stopped) => {
+                self.lost.insert(mount.destination.relative().to_owned());
+                let host_path = self.tree.host_path(&stopped.place);
+                let status = failed(&mount, host_path, stopped.cause);
+                return PlannedMount {
+                    parent: self.indexes.get(&stopped.place.mount).copied(),
+                    resolved: mount.destination.relative().to_owned(),
+                    host_path: None,
+                    kind: kind.ok(),
+                    status,
+                    mount,
+                    origin: Origin::Configuration,
+                };
+            }
+        };
+        let status = match kind {
+            Ok(kind) => self.judge(&mount, &found, kind),
+            Err(errno) => Err((mount.source(), Cause::Source(errno))),
+        };
+        let status = status.unwrap_or_else(|(host_path, cause)| failed(&mount, host_path, cause));
+        // What was lost below it is covered now.
+        self.lost
+            .retain(|lost| !is_below(lost, mount.destination.relative()));
+        let resolved = self.tree.resolved(&found.place);
+        let id = self
+            .tree
+            .attach(&found, backing, kind.unwrap_or(MountpointKind::Directory));
+        self.indexes.insert(id, self.mounts.len());
+        self.ids.insert(self.mounts.len(), id);
+        PlannedMount {
+            parent: self.indexes.get(&found.place.mount).copied(),
+            resolved,
+            host_path: self.tree.host_path(&found.place),
+            kind: kind.ok(),
+            status,
+            mount,
+            origin: Origin::Configuration,
+        }
+    }
+
+    /// Follows a mount to its mountpoint. What lies in a mount that is lost is lost too: without that
+    /// mount the way would lead elsewhere, and something would be made where nobody needs it.
+    fn walk(&mut self, mount: &Mount) -> Result<Found, Stopped> {
+        let path = mount.destination.relative();
+        let in_lost = |end| self.lost.contains(path.get(..end).unwrap_or_default());
+        if !self.lost.is_empty() && component_ends(path).any(in_lost) {
+            let place = Place {
+                mount: MountId::ROOT,
+                path: path.to_owned(),
+            };
+            return Err(Stopped {
+                place,
+                cause: Cause::Below,
+            });
+        }
+        self.tree.walk(&mount.destination)
+    }
+
+    /// What lies behind a mount, and so what its mountpoint has to be.
+    fn open(&mut self, content: &Content) -> (Backing, Result<MountpointKind, Errno>) {
+        match content {
+            Content::Bind { source, recursive } => {
+                match self.tree.hosts.add(source.clone(), *recursive) {
+                    Ok((id, kind)) => (Backing::Host(id, kind), Ok(kind)),
+                    Err(errno) => (Backing::Broken, Err(errno)),
+                }
+            }
+            Content::Tmpfs { copy_up } => (
+                Backing::Tmpfs { copy_up: *copy_up },
+                Ok(MountpointKind::Directory),
+            ),
+            Content::Kernel | Content::Other => (Backing::Opaque, Ok(MountpointKind::Directory)),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        mount: &Mount,
+        found: &Found,
+        kind: MountpointKind,
+    ) -> Result<Status, (Option<PathBuf>, Cause)> {
+        let host = match self.tree.backing(found.place.mount) {
+            Backing::Host(id, _) => *id,
+            Backing::Tmpfs { .. } => return Ok(Status::Restored),
+            Backing::Broken => return Err((None, Cause::Below)),
+            Backing::Opaque => return Ok(self.unjudged(mount, found.place.mount)),
+        };
+        let here = || self.tree.host_path(&found.place);
+        match found.there {
+            There::Existing(there) if there == kind => Ok(Status::Present),
+            There::Existing(_) => Err((here(), Cause::WrongKind { needed: kind })),
+            There::Unknown => Ok(self.unjudged(mount, found.place.mount)),
+            There::Missing { existing } => {
+                let path = found.place.path.clone();
+                self.missing(host, path, existing, kind)
+                    .map_err(|(end, cause)| {
+                        let path = found.place.path.get(..end).unwrap_or_default();
+                        (Some(self.tree.hosts.path(host, path)), cause)
+                    })
+            }
+        }
+    }
+
+    fn unjudged(&self, mount: &Mount, parent: MountId) -> Status {
+        let parent = self
+            .indexes
+            .get(&parent)
+            .and_then(|&index| self.mounts.get(index));
+        match parent.map(|parent| &parent.mount) {
+            Some(parent)
+                if parent.content == Content::Kernel && mount.content == Content::Kernel =>
+            {
+                Status::Kernel
+            }
+            Some(parent) => Status::Unjudged(parent.file_system.clone()),
+            None => Status::Unjudged(String::new()),
+        }
+    }
+
+    /// Judges a mountpoint that is not there. The error has the end of the path that it is about.
+    fn missing(
+        &mut self,
+        host: HostId,
+        path: Vec<u8>,
+        existing: usize,
+        kind: MountpointKind,
+    ) -> Result<Status, (usize, Cause)> {
+        let base = path.get(..existing).unwrap_or_default();
+        let at = |cause| (existing, cause);
+        let directory = self.tree.hosts.directory(host, base).map_err(at)?;
+        let inode = sys::inode(directory.as_fd())
+            .map_err(Cause::system("fstat"))
+            .map_err(at)?;
+        let file_system = sys::file_system(directory.as_fd())
+            .map_err(Cause::system("fstatfs"))
+            .map_err(at)?;
+        if let Some(name) = file_system.kernel {
+            return Ok(Status::Unjudged(name.to_owned()));
+        }
+        if file_system.read_only {
+            return Err((
+                path.len(),
+                Cause::System {
+                    operation: "mkdirat",
+                    errno: Errno::EROFS,
+                },
+            ));
+        }
+        let mut from = existing;
+        for end in component_ends(&path).filter(|&end| end > existing) {
+            let below = Below::new(inode.identity, &path, existing, end);
+            let last = end == path.len();
+            match self.tree.planned.get(&below) {
+                None => {
+                    let kind = if last {
+                        kind
+                    } else {
+                        MountpointKind::Directory
+                    };
+                    self.tree.planned.insert(below, kind);
+                }
+                Some(planned) if last && *planned != kind => {
+                    return Err((end, Cause::WrongKind { needed: kind }));
+                }
+                Some(MountpointKind::File) if !last => return Err((end, Cause::NotADirectory)),
+                Some(_) => from = end,
+            }
+        }
+        Ok(Status::Missing(Missing {
+            host,
+            path,
+            existing,
+            identity: inode.identity,
+            from,
+        }))
+    }
+}
+
+/// What the checkpoint needs beyond the configuration.
+impl Planner {
+    fn add_checkpoint(&mut self, namespaces: &[Namespace], masked: &[String], root: HostId) {
+        if namespaces.is_empty() {
+            return;
+        }
+        let mut known = Vec::with_capacity(self.mounts.len());
+        for planned in &self.mounts {
+            known.push(Known {
+                resolved: &planned.resolved,
+                destination: planned.mount.destination.relative(),
+                is_bind: matches!(planned.mount.content, Content::Bind { .. }),
+            });
+        }
+        for wanted in checkpoint::wanted(namespaces, &known, masked) {
+            if let Some(planned) = self.plan_wanted(wanted, root) {
+                self.mounts.push(planned);
+            }
+        }
+    }
+
+    fn plan_wanted(&mut self, wanted: Wanted, root: HostId) -> Option<PlannedMount> {
+        // Without a usable source the mount of the configuration has failed already.
+        let host = self.host_of(&wanted.at, root)?;
+        let written = format!("/{}", String::from_utf8_lossy(&wanted.mountpoint));
+        let mount = Mount {
+            destination: ContainerPath::parse(&written).ok()?,
+            file_system: wanted.file_system,
+            content: Content::Other,
+            written,
+        };
+        let kind = match wanted.kind {
+            KindBy::Checkpoint(kind) => Some(kind),
+            KindBy::Source(source) => self.kind_of(&source, root),
+            KindBy::Nothing => None,
+        };
+        let path = wanted.at.path;
+        let status = self
+            .judge_wanted(host, &path, kind)
+            .unwrap_or_else(|(end, cause)| {
+                let host_path = self
+                    .tree
+                    .hosts
+                    .path(host, path.get(..end).unwrap_or_default());
+                failed(&mount, Some(host_path), cause)
+            });
+        Some(PlannedMount {
+            parent: wanted.at.mount,
+            resolved: wanted.mountpoint,
+            host_path: Some(self.tree.hosts.path(host, &path)),
+            kind,
+            status,
+            mount,
+            origin: Origin::Checkpoint,
+        })
+    }
+
+    fn host_of(&self, inside: &Inside, root: HostId) -> Option<HostId> {
+        let Some(index) = inside.mount else {
+            return Some(root);
+        };
+        match self.tree.backing(*self.ids.get(&index)?) {
+            Backing::Host(id, MountpointKind::Directory) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// What a mount of the workload's own shows, if that is there.
+    fn kind_of(&mut self, source: &Inside, root: HostId) -> Option<MountpointKind> {
+        let host = self.host_of(source, root)?;
+        match self.tree.hosts.look(host, &source.path).ok()? {
+            Seen::Directory => Some(MountpointKind::Directory),
+            Seen::File => Some(MountpointKind::File),
+            Seen::Link(_) | Seen::Missing | Seen::Blocked => None,
+        }
+    }
+
+    /// Judges a mountpoint whose path has no links, by the checkpoint's word. The error has the end of
+    /// the path that it is about.
+    fn judge_wanted(
+        &mut self,
+        host: HostId,
+        path: &[u8],
+        kind: Option<MountpointKind>,
+    ) -> Result<Status, (usize, Cause)> {
+        let ends: Vec<usize> = component_ends(path).collect();
+        for end in ends.into_iter().rev().chain([0]) {
+            let prefix = path.get(..end).unwrap_or_default();
+            let seen = self
+                .tree
+                .hosts
+                .look(host, prefix)
+                .map_err(|cause| (end, cause))?;
+            let there = match seen {
+                Seen::Missing | Seen::Blocked => continue,
+                // CRIU would follow it, on the host or wherever else it leads.
+                Seen::Link(_) => return Ok(Status::Unjudged("a link".to_owned())),
+                Seen::Directory => MountpointKind::Directory,
+                Seen::File => MountpointKind::File,
+            };
+            return match (end == path.len(), kind) {
+                (true, Some(needed)) if there != needed => Err((end, Cause::WrongKind { needed })),
+                (true, _) => Ok(Status::Present),
+                (false, _) if there == MountpointKind::File => Err((end, Cause::NotADirectory)),
+                (false, None) => Ok(Status::Undecided),
+                (false, Some(kind)) => self.missing(host, path.to_owned(), end, kind),
+            };
+        }
+        Err((0, Cause::Changed))
+    }
+}
+
+fn failed(mount: &Mount, host_path: Option<PathBuf>, cause: Cause) -> Status {
+    let mount = mount.written.clone().into_bytes();
+    Status::Failed(Failure {
+        mount,
+        host_path,
+        cause,
+    })
+}
+
+/// Whether a clean path is another, or lies below it.
+fn is_below(path: &[u8], top: &[u8]) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
+}
