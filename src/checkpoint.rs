@@ -110,7 +110,7 @@ fn anchors<'a>(namespaces: &'a [Namespace], known: &Index) -> Anchors<'a> {
 }
 
 /// The mount that everything else of a namespace is mounted in.
-fn root_of(namespace: &Namespace) -> Option<&MountImage> {
+pub fn root_of(namespace: &Namespace) -> Option<&MountImage> {
     let ids: BTreeSet<u32> = namespace.mounts.iter().map(|mount| mount.id).collect();
     let is_root = |mount: &&MountImage| {
         mount.mountpoint.as_bytes().is_empty() && !ids.contains(&mount.parent)

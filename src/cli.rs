@@ -58,6 +58,10 @@ pub struct ByHand {
     /// The checkpoint's image directory: also what its mounts need that the configuration doesn't know
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub images: Option<PathBuf>,
+    /// The checkpoint: its image directory, or an archive (tar, tar.gz, tar.zst); also says whether it
+    /// can be restored. plan shows it alone, without a bundle
+    #[arg(long, value_name = "PATH", value_parser = path(), conflicts_with = "images")]
+    pub checkpoint: Option<PathBuf>,
     /// How to report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -65,7 +69,7 @@ pub struct ByHand {
 
 /// Where the configuration is.
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub struct Origin {
     /// The bundle: the directory that config.json is in
     #[arg(long, value_name = "DIR", value_parser = path())]

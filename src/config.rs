@@ -28,8 +28,17 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// Who owns what the container's root creates.
     pub owner: Owner,
+    /// What the runtime gives CRIU besides binds.
+    pub externals: Externals,
+}
+
+/// What a runtime gives CRIU from outside besides the binds.
+#[derive(Clone, Debug, Default)]
+pub struct Externals {
     /// `linux.maskedPaths`.
     pub masked: Vec<String>,
+    /// `linux.devices`, by their paths.
+    pub devices: Vec<String>,
 }
 
 /// A user and a group of the host's.
@@ -59,6 +68,12 @@ struct WrittenLinux {
     uid_mappings: Option<Vec<LinuxIdMapping>>,
     gid_mappings: Option<Vec<LinuxIdMapping>>,
     masked_paths: Option<Vec<String>>,
+    devices: Option<Vec<WrittenDevice>>,
+}
+
+#[derive(Deserialize)]
+struct WrittenDevice {
+    path: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -94,11 +109,15 @@ impl Config {
             uid: mapped_root(linux.uid_mappings.as_deref()),
             gid: mapped_root(linux.gid_mappings.as_deref()),
         };
+        let devices = linux.devices.unwrap_or_default();
         Ok(Self {
             rootfs: bundle.join(root),
             mounts,
             owner,
-            masked: linux.masked_paths.unwrap_or_default(),
+            externals: Externals {
+                masked: linux.masked_paths.unwrap_or_default(),
+                devices: devices.into_iter().map(|device| device.path).collect(),
+            },
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::{input, sys};
 
 /// Most bytes in one image: some 300,000 mounts.
-const MAX_SIZE: usize = 64 << 20;
+pub const MAX_SIZE: usize = 64 << 20;
 /// Most mount namespaces.
 const MAX_NAMESPACES: usize = 1024;
 /// Most bytes in one entry: its paths have `PATH_MAX` at most, and its options a page.
@@ -106,14 +106,8 @@ pub fn read(directory: &Path) -> Result<Vec<Namespace>, Error> {
         operation: "open",
         errno,
     })?;
-    let number = |name: &String| -> Option<u32> {
-        name.strip_prefix("mountpoints-")?
-            .strip_suffix(".img")?
-            .parse()
-            .ok()
-    };
     // CRIU numbers namespaces as it meets them, from the root process on.
-    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| number(name)).collect();
     numbers.sort_unstable();
     if numbers.len() > MAX_NAMESPACES {
         let reason = format!("more than {MAX_NAMESPACES} mount namespaces");
@@ -124,6 +118,14 @@ pub fn read(directory: &Path) -> Result<Vec<Namespace>, Error> {
         parse(&input::read_file(&file, MAX_SIZE)?, &file)
     };
     numbers.into_iter().map(image).collect()
+}
+
+/// The number of the namespace in the name of an image of mounts.
+pub fn number(name: &str) -> Option<u32> {
+    name.strip_prefix("mountpoints-")?
+        .strip_suffix(".img")?
+        .parse()
+        .ok()
 }
 
 /// Parses an image of mounts. Mounts with paths that no kernel writes are left out: they are nowhere.

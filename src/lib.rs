@@ -11,6 +11,7 @@
 //! what is missing, [`report`] says it.
 
 pub mod action;
+pub mod archive;
 pub mod bundle;
 pub mod checkpoint;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod config;
 pub mod create;
 pub mod error;
 pub mod escape;
+pub mod findings;
 pub mod hosts;
 pub mod images;
 pub mod input;
@@ -40,9 +42,11 @@ use bundle::{Bundle, State};
 use cli::ByHand;
 use create::{create, outcomes_of};
 use error::{Error, Failure};
+use findings::findings;
 use images::Namespace;
 use log::TARGET;
 use plan::{Plan, PlannedMount, Status};
+use report::Report;
 use tracing::{debug, info, warn};
 
 /// What premount is asked to do.
@@ -96,12 +100,24 @@ impl Verdict {
 /// Does what is asked, from the call to the report.
 pub fn run(call: &Call) -> Result<Verdict, Error> {
     sys::close_inherited();
+    if let Call::ByHand { options, .. } = call {
+        if let (None, None, Some(checkpoint)) = (
+            &options.origin.bundle,
+            &options.origin.state,
+            &options.checkpoint,
+        ) {
+            report::print_checkpoint(options.format, checkpoint, &archive::read(checkpoint)?)?;
+            return Ok(Verdict::default());
+        }
+    }
     let Some(subject) = subject_of(call)? else {
         return Ok(Verdict::default());
     };
     let config = subject.bundle.config()?;
     let owner = config.owner;
-    let mut plan = Plan::new(config, &namespaces_of(call, &subject)?)?;
+    let externals = config.externals.clone();
+    let namespaces = namespaces_of(call, &subject)?;
+    let mut plan = Plan::new(config, &namespaces)?;
     let outcomes = match call {
         Call::ByHand {
             task: Task::Plan | Task::Check,
@@ -109,15 +125,19 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
         } => outcomes_of(&plan),
         _ => create(&mut plan, owner),
     };
+    let mut fails = None;
     match call {
         Call::ByHand { task, options } => {
-            report::print(
-                *task,
-                options.format,
-                &subject.bundle.directory,
-                &plan,
-                &outcomes,
-            )?;
+            let checkpoint = options.checkpoint.as_ref();
+            let findings = checkpoint.map(|_| findings(&plan, &namespaces, &externals));
+            let report = Report {
+                bundle: &subject.bundle.directory,
+                plan: &plan,
+                outcomes: &outcomes,
+                findings: findings.as_deref(),
+            };
+            report::print(*task, options.format, &report)?;
+            fails = findings.map(|all| all.iter().any(|finding| finding.criu.is_some()));
         }
         Call::Hook | Call::Action { .. } => report::log(&plan, &outcomes),
     }
@@ -135,7 +155,8 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
         }
     );
     Ok(Verdict {
-        missing: only_looked_for && plan.mounts.iter().any(missing),
+        // A whole checkpoint tells better than its mountpoints alone.
+        missing: only_looked_for && fails.unwrap_or_else(|| plan.mounts.iter().any(missing)),
         failures: outcomes
             .into_iter()
             .filter_map(|outcome| outcome.failure)
@@ -223,6 +244,11 @@ fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
 /// The mount namespaces of the checkpoint. In the path of a restore, images that can't be read are
 /// CRIU's to complain of: what the configuration says is done all the same.
 fn namespaces_of(call: &Call, subject: &Subject) -> Result<Vec<Namespace>, Error> {
+    if let Call::ByHand { options, .. } = call {
+        if let Some(checkpoint) = &options.checkpoint {
+            return archive::read(checkpoint);
+        }
+    }
     let Some(images) = &subject.images else {
         return Ok(Vec::new());
     };

@@ -73,6 +73,12 @@ fn call<'a>(
         }
         (Some(Command::Hook) | None, _) => return Ok(Call::Hook),
     };
+    let nowhere = by_hand.origin.bundle.is_none() && by_hand.origin.state.is_none();
+    if nowhere && (task != Task::Plan || by_hand.checkpoint.is_none()) {
+        return Err(usage(
+            "--bundle or --state is needed to find the configuration",
+        ));
+    }
     Ok(Call::ByHand {
         task,
         options: by_hand,

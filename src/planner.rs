@@ -48,7 +48,7 @@ impl Plan {
         for mount in config.mounts {
             planner.add(mount);
         }
-        planner.add_checkpoint(namespaces, &config.masked, root);
+        planner.add_checkpoint(namespaces, &config.externals.masked, root);
         Ok(Self {
             rootfs: config.rootfs,
             mounts: planner.mounts,

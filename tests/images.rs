@@ -317,3 +317,150 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
     let wanted = premount::checkpoint::wanted(&[namespace], &known, &[]);
     assert!(wanted.is_empty(), "{wanted:?}");
 }
+
+/// A checkpoint archive as CRI-O and Podman export it.
+fn archive(image: &[u8]) -> Vec<u8> {
+    let pages = vec![7; 100_000];
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, bytes) in [
+        ("spec.dump", &b"{}"[..]),
+        ("checkpoint/pages-1.img", &pages),
+        ("checkpoint/mountpoints-12.img", image),
+        ("rootfs-diff.tar", b"mountpoints-13.img"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o600);
+        archive.append_data(&mut header, path, bytes).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn zstandard(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+#[test]
+fn a_checkpoint_is_read_from_a_directory_or_an_archive() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/x"));
+    let world = world(&entries);
+    let tar = archive(&image(&entries));
+    fs::write(world.path("plain.tar"), &tar).unwrap();
+    fs::write(world.path("c.tar.gz"), gzipped(&tar)).unwrap();
+    fs::write(world.path("c.tar.zst"), zstandard(&tar)).unwrap();
+    world.directory("unpacked");
+    fs::create_dir(world.path("unpacked/checkpoint")).unwrap();
+    fs::copy(
+        world.path("images/mountpoints-12.img"),
+        world.path("unpacked/checkpoint/mountpoints-12.img"),
+    )
+    .unwrap();
+    let bundle = world.bundle();
+    for name in ["images", "unpacked", "plain.tar", "c.tar.gz", "c.tar.zst"] {
+        let checkpoint = world.path(name);
+        let checkpoint = checkpoint.to_str().unwrap();
+        let before = world.state_of_all();
+        let ended = premount(
+            &["check", "--checkpoint", checkpoint, "--bundle", &bundle],
+            b"",
+            &[],
+        );
+        assert_eq!(ended.status, 1, "{name}: {ended:?}");
+        let missing = format!(
+            "/data/x: the mountpoint is missing (premount apply makes it): {vol}/x\n    CRIU: Can't stat \
+             mountpoint {vol}/x: No such file or directory\nThis checkpoint can't be restored as it is, \
+             for one reason.\n",
+            vol = world.path("vol").display()
+        );
+        assert!(ended.stdout.ends_with(&missing), "{name}: {ended:?}");
+        let alone = premount(&["plan", "--checkpoint", checkpoint], b"", &[]);
+        let expected = format!(
+            "{checkpoint}
+/              rootfs  from the host: root.path
+"
+        );
+        assert!(alone.stdout.starts_with(&expected), "{alone:?}");
+        assert!(
+            alone
+                .stdout
+                .contains("└─ /data       tmpfs   from the host: a bind of config.json\n")
+        );
+        assert!(
+            alone
+                .stdout
+                .contains("   └─ /data/x  tmpfs   from the checkpoint, on the source of /data\n"),
+            "{alone:?}"
+        );
+        let json = premount(
+            &["plan", "--checkpoint", checkpoint, "--format", "json"],
+            b"",
+            &[],
+        );
+        let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(json["namespaces"][0][1]["external"], "/data");
+        assert_eq!(world.state_of_all(), before, "nothing is unpacked");
+    }
+    let call_with = |command: &str, name: &str| {
+        let checkpoint = world.path(name);
+        let checkpoint = checkpoint.to_str().unwrap();
+        premount(
+            &[command, "--checkpoint", checkpoint, "--bundle", &bundle],
+            b"",
+            &[],
+        )
+    };
+    assert_eq!(call_with("apply", "c.tar.zst").status, 0);
+    let ended = call_with("check", "c.tar.gz");
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .ends_with("\nThis checkpoint can be restored here.\n"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn what_is_no_checkpoint_is_refused() {
+    let world = world(&container());
+    let tar = archive(&image(&container()));
+    let packed = [gzipped(&tar), zstandard(&tar)];
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("empty", Vec::new()),
+        ("garbage", vec![b'x'; 5000]),
+        ("cut.tar", tar[..101_800].to_vec()),
+        ("cut.tar.gz", packed[0][..packed[0].len() / 2].to_vec()),
+        ("cut.tar.zst", packed[1][..packed[1].len() / 2].to_vec()),
+        ("only-magic.gz", vec![0x1f, 0x8b]),
+        ("only-magic.zst", vec![0x28, 0xb5, 0x2f, 0xfd]),
+        ("other.tar", archive(b"no image")),
+    ];
+    for (name, bytes) in cases {
+        fs::write(world.path(name), bytes).unwrap();
+        let path = world.path(name);
+        let ended = premount(&["plan", "--checkpoint", path.to_str().unwrap()], b"", &[]);
+        assert_eq!(
+            (ended.status, ended.stderr.lines().count()),
+            (2, 1),
+            "{name}: {ended:?}"
+        );
+        assert!(
+            ended.stderr.contains(name) && ended.stdout.is_empty(),
+            "{name}: {ended:?}"
+        );
+    }
+    let fifo = world.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    for path in [fifo, world.path("gone"), world.directory("nothing")] {
+        let ended = premount(&["plan", "--checkpoint", path.to_str().unwrap()], b"", &[]);
+        assert_eq!(ended.status, 2, "{ended:?}");
+    }
+}

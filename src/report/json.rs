@@ -7,24 +7,53 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Summary, lacking};
+use super::{Report, Summary, lacking};
 use crate::Task;
 use crate::create::{Created, Outcome};
 use crate::error::Failure;
 use crate::escape::Escaped;
+use crate::findings::Finding;
+use crate::images::{MountImage, Namespace};
 use crate::mount::MountpointKind;
 use crate::plan::{Origin, Plan, PlannedMount, Status};
 
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
-struct Report {
+struct Whole {
     version: u32,
     command: &'static str,
     bundle: String,
     rootfs: String,
     mounts: Vec<MountReport>,
     summary: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<Vec<FindingReport>>,
+}
+
+#[derive(Serialize)]
+struct FindingReport {
+    kind: &'static str,
+    mount: String,
+    message: &'static str,
+    host_path: Option<String>,
+    criu: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CheckpointReport {
+    version: u32,
+    checkpoint: String,
+    namespaces: Vec<Vec<CheckpointMount>>,
+}
+
+#[derive(Serialize)]
+struct CheckpointMount {
+    id: u32,
+    parent: u32,
+    mountpoint: String,
+    r#type: String,
+    external: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -58,8 +87,14 @@ struct ErrorReport {
     errno: String,
 }
 
-pub(super) fn text(task: Task, bundle: &Path, plan: &Plan, outcomes: &[Outcome]) -> String {
-    let report = Report {
+pub(super) fn text(task: Task, report: &Report) -> String {
+    let Report {
+        bundle,
+        plan,
+        outcomes,
+        findings,
+    } = *report;
+    let report = Whole {
         version: VERSION,
         command: match task {
             Task::Plan => "plan",
@@ -76,11 +111,48 @@ pub(super) fn text(task: Task, bundle: &Path, plan: &Plan, outcomes: &[Outcome])
             .map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome))
             .collect(),
         summary: Summary::new(plan, outcomes),
+        findings: findings.map(|all| all.iter().map(finding).collect()),
     };
+    pretty(&report)
+}
+
+pub(super) fn checkpoint(checkpoint: &Path, namespaces: &[Namespace]) -> String {
+    let mount = |mount: &MountImage| CheckpointMount {
+        id: mount.id,
+        parent: mount.parent,
+        mountpoint: absolute(mount.mountpoint.as_bytes()),
+        r#type: mount.file_system.clone(),
+        external: mount.external.as_deref().map(bytes),
+    };
+    pretty(&CheckpointReport {
+        version: VERSION,
+        checkpoint: path(checkpoint),
+        namespaces: namespaces
+            .iter()
+            .map(|namespace| namespace.mounts.iter().map(mount).collect())
+            .collect(),
+    })
+}
+
+fn pretty(report: &impl Serialize) -> String {
     // Strings, numbers and lists: nothing here that JSON can't say.
-    let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
     text.push('\n');
     text
+}
+
+fn finding(finding: &Finding) -> FindingReport {
+    FindingReport {
+        kind: finding.kind.name(),
+        mount: bytes(&finding.mount),
+        message: finding.kind.message(),
+        host_path: finding.host_path.as_deref().map(path),
+        criu: finding.criu.clone(),
+    }
+}
+
+fn absolute(relative: &[u8]) -> String {
+    bytes(&[b"/", relative].concat())
 }
 
 fn mount(
@@ -90,8 +162,6 @@ fn mount(
     planned: &PlannedMount,
     outcome: &Outcome,
 ) -> MountReport {
-    let mut resolved = b"/".to_vec();
-    resolved.extend_from_slice(&planned.resolved);
     let missing = if task == Task::Apply {
         Vec::new()
     } else {
@@ -104,7 +174,7 @@ fn mount(
             Origin::Checkpoint => "checkpoint",
         },
         destination: planned.mount.written.clone(),
-        resolved: bytes(&resolved),
+        resolved: absolute(&planned.resolved),
         r#type: planned.mount.file_system.clone(),
         source: planned.mount.source().as_deref().map(path),
         parent: planned.parent,

@@ -3,14 +3,15 @@
 
 use std::fmt::Write;
 
-use super::{Summary, lacking};
+use super::{Report, Summary, lacking};
 use crate::Task;
-use crate::create::{Created, Outcome};
+use crate::create::Created;
 use crate::error::shown;
 use crate::escape::Escaped;
-use crate::plan::{Plan, PlannedMount};
+use crate::plan::PlannedMount;
 
-pub(super) fn text(task: Task, plan: &Plan, outcomes: &[Outcome]) -> String {
+pub(super) fn text(task: Task, report: &Report) -> String {
+    let Report { plan, outcomes, .. } = *report;
     let mut text = String::new();
     for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
         if task == Task::Apply {

@@ -17,30 +17,87 @@ use tracing::info;
 use crate::Task;
 use crate::cli::Format;
 use crate::create::{Created, Outcome};
-use crate::error::Error;
-use crate::escape::Quoted;
+use crate::error::{Error, shown};
+use crate::escape::{Escaped, Quoted};
+use crate::findings::Finding;
+use crate::images::Namespace;
 use crate::log::TARGET;
 use crate::mount::MountpointKind;
 use crate::path::component_ends;
 use crate::plan::{Missing, Plan, PlannedMount, Status};
 use crate::sys;
 
+/// What there is to report.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The bundle.
+    pub bundle: &'a Path,
+    /// What was planned.
+    pub plan: &'a Plan,
+    /// What became of it.
+    pub outcomes: &'a [Outcome],
+    /// What a whole checkpoint was found to lack, where one was named.
+    pub findings: Option<&'a [Finding]>,
+}
+
 /// Writes a report to standard output.
-pub fn print(
-    task: Task,
+pub fn print(task: Task, format: Format, report: &Report) -> Result<(), Error> {
+    write(&match (format, task) {
+        (Format::Json, _) => json::text(task, report),
+        (Format::Text, Task::Plan) => tree::text(report.plan, is_colourful()) + &findings(report),
+        (Format::Text, Task::Apply | Task::Check) => list::text(task, report) + &findings(report),
+    })
+}
+
+/// Writes what a checkpoint has, and what a host has to offer for it.
+pub fn print_checkpoint(
     format: Format,
-    bundle: &Path,
-    plan: &Plan,
-    outcomes: &[Outcome],
+    checkpoint: &Path,
+    namespaces: &[Namespace],
 ) -> Result<(), Error> {
-    let text = match (format, task) {
-        (Format::Json, _) => json::text(task, bundle, plan, outcomes),
-        (Format::Text, Task::Plan) => {
-            let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tree::text(plan, colour)
-        }
-        (Format::Text, Task::Apply | Task::Check) => list::text(task, plan, outcomes),
+    write(&match format {
+        Format::Json => json::checkpoint(checkpoint, namespaces),
+        Format::Text => tree::checkpoint(checkpoint, namespaces, is_colourful()),
+    })
+}
+
+fn is_colourful() -> bool {
+    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// The findings as text, with what CRIU would say to each.
+fn findings(report: &Report) -> String {
+    let Some(findings) = report.findings else {
+        return String::new();
     };
+    let mut lines = vec![String::new()];
+    for finding in findings {
+        let place = finding
+            .host_path
+            .as_deref()
+            .map(|path| format!(": {}", shown(path)));
+        let (mount, message) = (Escaped(&finding.mount), finding.kind.message());
+        lines.push(format!("{mount}: {message}{}", place.unwrap_or_default()));
+        lines.extend(
+            finding
+                .criu
+                .as_ref()
+                .map(|criu| format!("    CRIU: {criu}")),
+        );
+    }
+    let fatal = findings
+        .iter()
+        .filter(|finding| finding.criu.is_some())
+        .count();
+    lines.push(match fatal {
+        0 => "This checkpoint can be restored here.".to_owned(),
+        1 => "This checkpoint can't be restored as it is, for one reason.".to_owned(),
+        more => format!("This checkpoint can't be restored as it is, for {more} reasons."),
+    });
+    lines.join("\n") + "\n"
+}
+
+fn write(text: &str) -> Result<(), Error> {
     let mut out = stdout().lock();
     match out
         .write_all(text.as_bytes())

@@ -2,12 +2,17 @@
 //! The text of `plan`: the container's mounts as a tree, each with the host path of its mountpoint
 //! and how it stands with it. Fits 100 columns; what is longer goes on in the next line.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Summary;
+use crate::checkpoint::root_of;
 use crate::create::outcomes_of;
 use crate::error::shown;
 use crate::escape::Escaped;
+use crate::images::{MountImage, Namespace};
 use crate::plan::{Plan, PlannedMount, Status};
 
 /// Columns in all.
@@ -40,7 +45,98 @@ struct Row {
 }
 
 pub(super) fn text(plan: &Plan, colour: bool) -> String {
-    let rows = rows(plan);
+    let root = Row {
+        branch: String::new(),
+        below: String::new(),
+        name: "/".to_owned(),
+        file_system: "rootfs".to_owned(),
+        status: "",
+        style: PLAIN,
+        notes: vec![(shown(&plan.rootfs).to_string(), PLAIN)],
+    };
+    let rows = plan
+        .mounts
+        .iter()
+        .map(|planned| (planned.parent, row(planned)));
+    let tree = lay_out(&drawn(root, rows.collect()), colour);
+    format!("{tree}\n{}\n", Summary::new(plan, &outcomes_of(plan)))
+}
+
+/// The mounts of a checkpoint, each with what a host has to offer for it.
+pub(super) fn checkpoint(name: &Path, namespaces: &[Namespace], colour: bool) -> String {
+    let mut text = String::new();
+    for (number, namespace) in namespaces.iter().enumerate() {
+        let top = if namespaces.len() == 1 {
+            shown(name).to_string()
+        } else {
+            format!("{}, mount namespace {}", shown(name), number + 1)
+        };
+        text.push_str(&top);
+        text.push('\n');
+        let root = root_of(namespace).map(|root| root.id);
+        let mut mounts: Vec<&MountImage> = namespace
+            .mounts
+            .iter()
+            .filter(|mount| Some(mount.id) != root)
+            .collect();
+        // By their paths, so that parents come first: the image has its own order.
+        mounts.sort_by_key(|mount| mount.mountpoint.as_bytes());
+        let places = mounts
+            .iter()
+            .enumerate()
+            .map(|(place, mount)| (mount.id, place));
+        let places: BTreeMap<u32, usize> = places.collect();
+        let row = |(place, mount): (usize, &&MountImage)| {
+            // Anything but a parent that came before is no tree.
+            let parent = places
+                .get(&mount.parent)
+                .copied()
+                .filter(|&parent| parent < place);
+            let below = parent.and_then(|parent| mounts.get(parent)).copied();
+            (parent, of_checkpoint(mount, below))
+        };
+        let rows = mounts.iter().enumerate().map(row).collect();
+        let top = Row {
+            branch: String::new(),
+            below: String::new(),
+            name: "/".to_owned(),
+            file_system: "rootfs".to_owned(),
+            status: "",
+            style: PLAIN,
+            notes: vec![("from the host: root.path".to_owned(), PLAIN)],
+        };
+        text.push_str(&lay_out(&drawn(top, rows), colour));
+    }
+    text
+}
+
+fn of_checkpoint(mount: &MountImage, below: Option<&MountImage>) -> Row {
+    let at = [b"/", mount.mountpoint.as_bytes()].concat();
+    let bind =
+        |mount: &MountImage| mount.external.is_some() && !mount.file_system.starts_with("cgroup");
+    let note = match (&mount.external, below.filter(|below| bind(below))) {
+        (Some(key), _) if key == b"/dev/null" => ("from the host: masked".to_owned(), PLAIN),
+        (Some(_), _) if bind(mount) => ("from the host: a bind of config.json".to_owned(), PLAIN),
+        (Some(_), _) => ("from the host: its cgroup".to_owned(), PLAIN),
+        (None, Some(below)) => {
+            let below = [b"/", below.mountpoint.as_bytes()].concat();
+            let note = format!("from the checkpoint, on the source of {}", Escaped(&below));
+            (note, PLAIN)
+        }
+        (None, None) => ("from the checkpoint".to_owned(), DIM),
+    };
+    Row {
+        branch: String::new(),
+        below: String::new(),
+        name: Escaped(&at).to_string(),
+        file_system: Escaped(mount.file_system.as_bytes()).to_string(),
+        status: "",
+        style: PLAIN,
+        notes: vec![note],
+    }
+}
+
+fn lay_out(rows: &[Row], colour: bool) -> String {
     let name_width = |row: &Row| row.branch.width() + row.name.width();
     let names = rows
         .iter()
@@ -54,40 +150,42 @@ pub(super) fn text(plan: &Plan, colour: bool) -> String {
         .max()
         .unwrap_or(0)
         .min(10);
+    let statuses = rows.iter().map(|row| row.status.width()).max().unwrap_or(0);
+    let column = names
+        + 2
+        + types
+        + 2
+        + if statuses > 0 {
+            "by kernel".len() + 2
+        } else {
+            0
+        };
     let mut out = Text {
         out: String::new(),
         colour,
     };
-    for row in &rows {
-        out.row(row, names, types);
+    for row in rows {
+        out.row(row, names, types, column);
     }
-    out.out.push('\n');
-    out.out
-        .push_str(&Summary::new(plan, &outcomes_of(plan)).to_string());
-    out.out.push('\n');
     out.out
 }
 
-fn rows(plan: &Plan) -> Vec<Row> {
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); plan.mounts.len()];
+/// The rows as a tree below `root`, each with the index of the row that it hangs from.
+fn drawn(root: Row, rows: Vec<(Option<usize>, Row)>) -> Vec<Row> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); rows.len()];
     let mut top = Vec::new();
-    for (index, planned) in plan.mounts.iter().enumerate() {
-        match planned.parent.and_then(|parent| children.get_mut(parent)) {
+    for (index, (parent, _)) in rows.iter().enumerate() {
+        match parent.and_then(|parent| children.get_mut(parent)) {
             Some(siblings) => siblings.push(index),
             None => top.push(index),
         }
     }
-    let rootfs = shown(&plan.rootfs).to_string();
     let trunk = if top.is_empty() { "" } else { "│  " };
-    let mut rows = vec![Row {
-        branch: String::new(),
+    let mut drawn = vec![Row {
         below: trunk.to_owned(),
-        name: "/".to_owned(),
-        file_system: "rootfs".to_owned(),
-        status: "",
-        style: PLAIN,
-        notes: vec![(rootfs, PLAIN)],
+        ..root
     }];
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(|(_, row)| Some(row)).collect();
     // The last sibling is on top of its stack, with what to draw before it.
     let mut stack: Vec<(usize, String, usize, bool)> = Vec::new();
     let push = |stack: &mut Vec<_>, siblings: &[usize], before: &str, depth: usize| {
@@ -97,7 +195,7 @@ fn rows(plan: &Plan) -> Vec<Row> {
     };
     push(&mut stack, &top, "", 1);
     while let Some((index, before, depth, last)) = stack.pop() {
-        let Some(planned) = plan.mounts.get(index) else {
+        let Some(row) = rows.get_mut(index).and_then(Option::take) else {
             continue;
         };
         let nested = children.get(index).map_or(&[][..], Vec::as_slice);
@@ -107,15 +205,15 @@ fn rows(plan: &Plan) -> Vec<Row> {
         } else {
             "│  "
         };
-        rows.push(Row {
+        drawn.push(Row {
             branch: format!("{before}{}", if last { "└─ " } else { "├─ " }),
             below: format!("{under}{trunk}"),
-            ..row(planned)
+            ..row
         });
         let deeper = if depth < DEEPEST { under } else { before };
         push(&mut stack, nested, &deeper, depth + 1);
     }
-    rows
+    drawn
 }
 
 fn row(planned: &PlannedMount) -> Row {
@@ -160,7 +258,7 @@ struct Text {
 }
 
 impl Text {
-    fn row(&mut self, row: &Row, names: usize, types: usize) {
+    fn row(&mut self, row: &Row, names: usize, types: usize, column: usize) {
         let mut lines = wrapped(&row.name, WIDTH - row.branch.width()).into_iter();
         let mut used = 0;
         if let Some(line) = lines.next() {
@@ -184,7 +282,6 @@ impl Text {
         self.styled(row.status, &row.style);
         let mut used = names + 2 + types + 2 + row.status.width();
         for (note, style) in &row.notes {
-            let column = names + 2 + types + 2 + "by kernel".len() + 2;
             if used <= column && column + note.width() <= WIDTH {
                 self.pad(column - used);
                 self.styled(note, style);

@@ -19,6 +19,7 @@ mod cases;
 mod common;
 mod differential;
 mod enter;
+mod findings;
 mod first_start;
 mod matrix;
 #[path = "../model/mod.rs"]
@@ -35,6 +36,7 @@ fn main() {
     tests.extend(as_root::tests());
     tests.extend(differential::tests());
     tests.extend(workload::tests());
+    tests.extend(findings::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();

@@ -182,6 +182,12 @@ impl World {
         .unwrap();
     }
 
+    /// Adds to the CRIU configuration that is there.
+    pub fn add_criu_config(&self, line: &str) {
+        let config = fs::read_to_string(self.criu_config()).unwrap();
+        fs::write(self.criu_config(), config + line).unwrap();
+    }
+
     /// The file that CRIU reads when this runtime calls it. crun names one from 1.26 on, with CRIU
     /// from 4.2 on; before that there is only the one that CRIU reads whoever calls.
     fn criu_config(&self) -> &'static str {
@@ -365,7 +371,9 @@ fn count() -> u64 {
 /// The lines of a log of CRIU's in which it is anything but content.
 fn log(name: &str) -> String {
     let text = fs::read_to_string(Path::new(WORK).join(name)).unwrap_or_default();
-    let telling = |line: &&str| line.contains("Error") || line.contains("premount");
+    let telling = |line: &&str| {
+        line.contains("Error") || line.contains("premount") || line.contains("script")
+    };
     text.lines().filter(telling).collect::<Vec<_>>().join("\n")
 }
 
