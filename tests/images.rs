@@ -316,6 +316,11 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
         .collect();
     let wanted = premount::checkpoint::wanted(&[namespace], &known, &[]);
     assert!(wanted.is_empty(), "{wanted:?}");
+    // And from an archive, as CRI-O exports it.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("checkpoint.tar");
+    fs::write(&file, archive(&image)).unwrap();
+    assert_eq!(premount::archive::read(&file).unwrap()[0].mounts.len(), 25);
 }
 
 /// A checkpoint archive as CRI-O and Podman export it.
@@ -384,14 +389,14 @@ fn a_checkpoint_is_read_from_a_directory_or_an_archive() {
         let alone = premount(&["plan", "--checkpoint", checkpoint], b"", &[]);
         let expected = format!(
             "{checkpoint}
-/              rootfs  from the host: root.path
+/              rootfs  from the host, root.path
 "
         );
         assert!(alone.stdout.starts_with(&expected), "{alone:?}");
         assert!(
             alone
                 .stdout
-                .contains("└─ /data       tmpfs   from the host: a bind of config.json\n")
+                .contains("└─ /data       tmpfs   from the host, by config.json\n")
         );
         assert!(
             alone

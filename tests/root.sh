@@ -11,7 +11,7 @@ root=${1:?usage: root.sh DIRECTORY [SUITE BASE]}
 suite=${2-}
 base=${3-}
 runtimes="runc crun criu libcriu2"
-packages="$runtimes busybox-static iproute2 iptables"
+packages="$runtimes busybox-static iproute2 iptables podman"
 
 # What is there is used again as long as it has been made by this very script.
 stamp="$root.made-by"

@@ -103,7 +103,7 @@ pub(super) fn checkpoint(name: &Path, namespaces: &[Namespace], colour: bool) ->
             file_system: "rootfs".to_owned(),
             status: "",
             style: PLAIN,
-            notes: vec![("from the host: root.path".to_owned(), PLAIN)],
+            notes: vec![("from the host, root.path".to_owned(), PLAIN)],
         };
         text.push_str(&lay_out(&drawn(top, rows), colour));
     }
@@ -115,9 +115,9 @@ fn of_checkpoint(mount: &MountImage, below: Option<&MountImage>) -> Row {
     let bind =
         |mount: &MountImage| mount.external.is_some() && !mount.file_system.starts_with("cgroup");
     let note = match (&mount.external, below.filter(|below| bind(below))) {
-        (Some(key), _) if key == b"/dev/null" => ("from the host: masked".to_owned(), PLAIN),
-        (Some(_), _) if bind(mount) => ("from the host: a bind of config.json".to_owned(), PLAIN),
-        (Some(_), _) => ("from the host: its cgroup".to_owned(), PLAIN),
+        (Some(key), _) if key == b"/dev/null" => ("from the host, masked".to_owned(), PLAIN),
+        (Some(_), _) if bind(mount) => ("from the host, by config.json".to_owned(), PLAIN),
+        (Some(_), _) => ("from the host, its cgroup".to_owned(), PLAIN),
         (None, Some(below)) => {
             let below = [b"/", below.mountpoint.as_bytes()].concat();
             let note = format!("from the checkpoint, on the source of {}", Escaped(&below));
