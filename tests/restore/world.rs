@@ -19,6 +19,8 @@ pub const BUNDLE: &str = "/w/bundle";
 pub const SOURCES: &str = "/w/sources";
 pub const IMAGES: &str = "/w/images";
 const WORK: &str = "/w/criu";
+/// What the container had counted to when it was checkpointed.
+const COUNT: &str = "/w/counted";
 const CRIU_ROOT: &str = "/w/bundle/criu-root";
 const ID: &str = "c1";
 
@@ -239,12 +241,17 @@ impl World {
         fs::create_dir_all(IMAGES).unwrap();
         let checkpoint = ["checkpoint", "--image-path", IMAGES, "--work-path", WORK];
         self.command(&[&checkpoint[..], self.without_cgroups(), &[ID]].concat())
-            .map_err(|said| format!("{said}\n{}", log("dump.log")))
+            .map_err(|said| format!("{said}\n{}", log("dump.log")))?;
+        // The process can have had its file open: CRIU wants it as it was then.
+        let _ = fs::remove_file(COUNT);
+        let _ = fs::copy(self.rootfs.join("count"), COUNT);
+        Ok(())
     }
 
     /// Restores the container; the error is what CRIU logged.
     pub fn restore(&self) -> Result<(), String> {
         let _ = fs::remove_file(Path::new(WORK).join("restore.log"));
+        let _ = fs::copy(COUNT, self.rootfs.join("count"));
         let restore = [
             "restore",
             "--detach",
