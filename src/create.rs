@@ -16,7 +16,7 @@ use crate::hosts::Hosts;
 use crate::log::TARGET;
 use crate::mount::MountpointKind;
 use crate::path::component_ends;
-use crate::plan::{Missing, Plan, Status};
+use crate::plan::{Missing, Plan, PlannedMount, Status};
 use crate::sys::{self, InodeKind};
 
 /// What became of a mount of the plan.
@@ -52,7 +52,7 @@ pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
     } else {
         sys::create_as(owner.uid, owner.gid).map_err(Cause::system("setfsuid"))
     };
-    let make = |planned: &crate::plan::PlannedMount| -> Outcome {
+    let make = |planned: &PlannedMount| -> Outcome {
         let mount = planned.mount.written.as_bytes();
         match &planned.status {
             Status::Missing(missing) => {
@@ -92,7 +92,7 @@ pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
 
 /// The outcomes of a plan that stays one.
 pub fn outcomes_of(plan: &Plan) -> Vec<Outcome> {
-    let failure = |planned: &crate::plan::PlannedMount| planned.status.failure().cloned();
+    let failure = |planned: &PlannedMount| planned.status.failure().cloned();
     let outcome = |planned| Outcome {
         created: Vec::new(),
         failure: failure(planned),

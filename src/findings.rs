@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use crate::config::Externals;
+use crate::create::Outcome;
 use crate::error::{Cause, shown};
 use crate::escape::Escaped;
 use crate::images::Namespace;
@@ -83,21 +84,35 @@ impl FindingKind {
     }
 }
 
-/// All findings, in the order of the configuration.
-pub fn findings(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> Vec<Finding> {
+/// All findings, in the order of the configuration. What is missing in the plan has been made by now if
+/// there are `outcomes` of making it.
+pub fn findings(
+    plan: &Plan,
+    outcomes: Option<&[Outcome]>,
+    namespaces: &[Namespace],
+    externals: &Externals,
+) -> Vec<Finding> {
     let mounts = namespaces.iter().flat_map(|namespace| &namespace.mounts);
     let there: BTreeSet<&[u8]> = mounts.map(|mount| mount.mountpoint.as_bytes()).collect();
     let is_there = |planned: &PlannedMount| {
         planned.origin == Origin::Checkpoint || there.contains(planned.resolved.as_slice())
     };
     let mut all = Vec::new();
-    for planned in &plan.mounts {
+    for (index, planned) in plan.mounts.iter().enumerate() {
+        let made = outcomes.and_then(|outcomes| outcomes.get(index));
+        let status = match (&planned.status, made) {
+            (Status::Missing(_), Some(made)) => match &made.failure {
+                Some(failure) => &Status::Failed(failure.clone()),
+                None => &Status::Present,
+            },
+            (status, _) => status,
+        };
         // CRIU doesn't ask for a mountpoint that no mount of the checkpoint's is on. But the runtime
-        // asks for every source.
-        let found = of_mountpoint(planned);
-        all.extend(
-            found.filter(|found| is_there(planned) || found.kind == FindingKind::MissingSource),
-        );
+        // has to get by with every mount of the configuration.
+        let is_only_missing = matches!(status, Status::Missing(_) | Status::Undecided);
+        if is_there(planned) || !is_only_missing {
+            all.extend(of_mountpoint(planned, status));
+        }
         if !is_there(planned) {
             all.push(Finding {
                 kind: FindingKind::NotInCheckpoint,
@@ -111,7 +126,7 @@ pub fn findings(plan: &Plan, namespaces: &[Namespace], externals: &Externals) ->
     all
 }
 
-fn of_mountpoint(planned: &PlannedMount) -> Option<Finding> {
+fn of_mountpoint(planned: &PlannedMount, status: &Status) -> Option<Finding> {
     let place = planned.host_path.clone();
     let stat = |place: &Option<PathBuf>| {
         let place = place.as_deref().map(|place| shown(place).to_string());
@@ -120,7 +135,7 @@ fn of_mountpoint(planned: &PlannedMount) -> Option<Finding> {
             place.unwrap_or_default()
         )
     };
-    let (kind, host_path, criu) = match &planned.status {
+    let (kind, host_path, criu) = match status {
         // What the configuration needs in the rootfs every runtime makes itself.
         Status::Missing(_)
             if planned.parent.is_none() && planned.origin == Origin::Configuration =>

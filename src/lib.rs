@@ -129,7 +129,8 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
     match call {
         Call::ByHand { task, options } => {
             let checkpoint = options.checkpoint.as_ref();
-            let findings = checkpoint.map(|_| findings(&plan, &namespaces, &externals));
+            let made = (*task == Task::Apply).then_some(outcomes.as_slice());
+            let findings = checkpoint.map(|_| findings(&plan, made, &namespaces, &externals));
             let report = Report {
                 bundle: &subject.bundle.directory,
                 plan: &plan,

@@ -422,7 +422,13 @@ fn a_checkpoint_is_read_from_a_directory_or_an_archive() {
             &[],
         )
     };
-    assert_eq!(call_with("apply", "c.tar.zst").status, 0);
+    let ended = call_with("apply", "c.tar.zst");
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let restorable = "\nThis checkpoint can be restored here.\n";
+    assert!(
+        ended.stdout.ends_with(restorable),
+        "what was made is missing no more: {ended:?}"
+    );
     let ended = call_with("check", "c.tar.gz");
     assert_eq!(ended.status, 0, "{ended:?}");
     assert!(

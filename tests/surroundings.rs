@@ -176,6 +176,21 @@ fn sixty_four_at_once_over_shared_sources() {
 }
 
 #[test]
+fn what_another_premount_has_made_is_missing_no_more() {
+    for _ in 0..10 {
+        let world = world();
+        let script = "for i in 1 2 3 4 5 6 7 8; do \"$0\" apply --bundle \"$1\" & done; wait";
+        let output = shell(&world, script);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && complete(&world), "{output:?}");
+        assert!(
+            !said.contains("mountpoint missing") && !said.contains("mountpoints missing"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_state_that_never_ends() {
     let start = Instant::now();
     let mut child = Command::new(common::binary())

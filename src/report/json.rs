@@ -110,7 +110,7 @@ pub(super) fn text(task: Task, report: &Report) -> String {
             .enumerate()
             .map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome))
             .collect(),
-        summary: Summary::new(plan, outcomes),
+        summary: Summary::new(plan, outcomes, task == Task::Apply),
         findings: findings.map(|all| all.iter().map(finding).collect()),
     };
     pretty(&report)

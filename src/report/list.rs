@@ -20,7 +20,11 @@ pub(super) fn text(task: Task, report: &Report) -> String {
             lines(&mut text, "missing", planned, &lacking(plan, planned));
         }
     }
-    let _ = writeln!(text, "{}", Summary::new(plan, outcomes));
+    let _ = writeln!(
+        text,
+        "{}",
+        Summary::new(plan, outcomes, task == Task::Apply)
+    );
     text
 }
 

@@ -143,7 +143,7 @@ pub fn log(plan: &Plan, outcomes: &[Outcome]) {
             _ => {}
         }
     }
-    info!(target: TARGET, "{}", Summary::new(plan, outcomes));
+    info!(target: TARGET, "{}", Summary::new(plan, outcomes, true));
 }
 
 /// The inodes that a missing mountpoint lacks, outermost first, but for those that an earlier mount
@@ -169,6 +169,9 @@ fn lacking(plan: &Plan, planned: &PlannedMount) -> Vec<Created> {
 /// The sum of all.
 #[derive(Debug, Default, PartialEq, Eq, serde::Serialize)]
 struct Summary {
+    /// What was missing has been made since, by this premount or by another at the same time.
+    #[serde(skip)]
+    made: bool,
     mounts: usize,
     present: usize,
     missing: usize,
@@ -179,8 +182,9 @@ struct Summary {
 }
 
 impl Summary {
-    fn new(plan: &Plan, outcomes: &[Outcome]) -> Self {
+    fn new(plan: &Plan, outcomes: &[Outcome], made: bool) -> Self {
         let mut sum = Self {
+            made,
             mounts: plan.mounts.len(),
             ..Self::default()
         };
@@ -216,7 +220,7 @@ impl Display for Summary {
             parts.push(format!("created {directories}"));
         } else if self.created_files > 0 {
             parts.push(format!("created {files}"));
-        } else if self.missing > 0 {
+        } else if self.missing > 0 && !self.made {
             parts.push(counted(
                 self.missing,
                 "mountpoint missing",

@@ -44,22 +44,32 @@ struct Row {
     notes: Vec<(String, Style)>,
 }
 
+impl Row {
+    /// The row that all others hang from.
+    fn rootfs(note: String) -> Self {
+        Self {
+            branch: String::new(),
+            below: String::new(),
+            name: "/".to_owned(),
+            file_system: "rootfs".to_owned(),
+            status: "",
+            style: PLAIN,
+            notes: vec![(note, PLAIN)],
+        }
+    }
+}
+
 pub(super) fn text(plan: &Plan, colour: bool) -> String {
-    let root = Row {
-        branch: String::new(),
-        below: String::new(),
-        name: "/".to_owned(),
-        file_system: "rootfs".to_owned(),
-        status: "",
-        style: PLAIN,
-        notes: vec![(shown(&plan.rootfs).to_string(), PLAIN)],
-    };
+    let root = Row::rootfs(shown(&plan.rootfs).to_string());
     let rows = plan
         .mounts
         .iter()
         .map(|planned| (planned.parent, row(planned)));
     let tree = lay_out(&drawn(root, rows.collect()), colour);
-    format!("{tree}\n{}\n", Summary::new(plan, &outcomes_of(plan)))
+    format!(
+        "{tree}\n{}\n",
+        Summary::new(plan, &outcomes_of(plan), false)
+    )
 }
 
 /// The mounts of a checkpoint, each with what a host has to offer for it.
@@ -96,15 +106,7 @@ pub(super) fn checkpoint(name: &Path, namespaces: &[Namespace], colour: bool) ->
             (parent, of_checkpoint(mount, below))
         };
         let rows = mounts.iter().enumerate().map(row).collect();
-        let top = Row {
-            branch: String::new(),
-            below: String::new(),
-            name: "/".to_owned(),
-            file_system: "rootfs".to_owned(),
-            status: "",
-            style: PLAIN,
-            notes: vec![("from the host, root.path".to_owned(), PLAIN)],
-        };
+        let top = Row::rootfs("from the host, root.path".to_owned());
         text.push_str(&lay_out(&drawn(top, rows), colour));
     }
     text
