@@ -3,8 +3,8 @@
 //! mount, masked paths in a volume, other mount namespaces.
 //!
 //! Takes values and returns values. The checkpoint names places inside what config.json names, and
-//! nothing else: a hostile one can at most cause directories where the container itself could have
-//! made them.
+//! nothing else: a hostile one can at most cause empty directories and files where the container could have
+//! made them itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
