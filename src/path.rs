@@ -54,6 +54,11 @@ impl ContainerPath {
         Ok(Self(clean.join("/").into_bytes()))
     }
 
+    /// A path that is known to be of plain components, without its leading slash.
+    pub(crate) fn from_plain(path: Vec<u8>) -> Self {
+        Self(path)
+    }
+
     /// The path without its leading slash; empty for the container's root.
     pub fn relative(&self) -> &[u8] {
         &self.0

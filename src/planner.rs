@@ -282,7 +282,7 @@ impl Planner {
         let host = self.host_of(&wanted.at, root)?;
         let written = format!("/{}", String::from_utf8_lossy(&wanted.mountpoint));
         let mount = Mount {
-            destination: ContainerPath::parse(&written).ok()?,
+            destination: ContainerPath::from_plain(wanted.mountpoint.clone()),
             file_system: wanted.file_system,
             content: Content::Other,
             written,

@@ -475,3 +475,48 @@ fn what_is_no_checkpoint_is_refused() {
         assert_eq!(ended.status, 2, "{ended:?}");
     }
 }
+
+#[test]
+fn the_verdict_and_the_exit_status_agree_on_a_mount_that_the_checkpoint_does_not_know() {
+    let mut world = world(&container());
+    world.directory("bundle/rootfs/data");
+    world.bind("gone", "/more");
+    let (bundle, images) = (world.bundle(), world.path("images"));
+    let check = [
+        "check",
+        "--checkpoint",
+        images.to_str().unwrap(),
+        "--bundle",
+        &bundle,
+    ];
+    let ended = premount(&check, b"", &[]);
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .ends_with("can't be restored as it is, for one reason.\n"),
+        "{ended:?}"
+    );
+    assert!(
+        ended
+            .stdout
+            .contains("/more: the checkpoint doesn't know this mount"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn names_that_are_no_utf8_are_made_as_they_are() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut entries = container();
+    let mut odd = entry(3, 2, 9, "/", "/data/");
+    odd.mountpoint.extend([0xff; 250]);
+    entries.push(odd);
+    let world = world(&entries);
+    let ended = call(&world, "apply");
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    let made = world
+        .path("vol")
+        .join(std::ffi::OsStr::from_bytes(&[0xff; 250]));
+    assert!(made.is_dir());
+}
