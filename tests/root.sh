@@ -11,7 +11,8 @@ root=${1:?usage: root.sh DIRECTORY [SUITE BASE]}
 suite=${2-}
 base=${3-}
 runtimes="runc crun criu libcriu2"
-packages="$runtimes busybox-static iproute2 iptables podman"
+# The engines and what they need; a journal; what checks what premount is shipped as.
+packages="$runtimes busybox-static containerd iproute2 iptables kustomize mandoc podman rpm systemd"
 
 # What is there is used again as long as it has been made by this very script.
 stamp="$root.made-by"
