@@ -29,9 +29,7 @@ pub fn is_before_restore(stage: &OsStr) -> bool {
 /// runtime, CRIU's parent, or else (Podman, CRI-O) the parent of the image directory. None where
 /// neither has an OCI configuration: then it isn't an OCI container. An error where that can't be told.
 pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
-    let criu = images
-        .and_then(process_of)
-        .unwrap_or_else(|| nix::unistd::getppid().as_raw());
+    let criu = criu(images);
     let of_runtime = procfs::parent_of(criu).map_err(|errno| Error::Unreadable {
         file: PathBuf::from(format!("/proc/{criu}/stat")),
         operation: "read",
@@ -44,8 +42,8 @@ pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
         match directory.and_then(|directory| Bundle::open(&named(directory))) {
             Ok(bundle) if bundle.is_oci() => return Ok(Some(bundle)),
             Ok(bundle) => {
-                let directory = shown(&bundle.directory).to_string();
-                debug!(target: TARGET, directory, "no OCI configuration");
+                let directory = shown(&bundle.directory);
+                debug!(target: TARGET, %directory, "no OCI configuration");
             }
             Err(error) => {
                 debug!(target: TARGET, "{error}");
@@ -60,6 +58,22 @@ pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
         }
     }
     doubt.map_or(Ok(None), Err)
+}
+
+/// The name of the container that CRIU is about to restore: the last argument of the runtime.
+pub fn container_of(images: Option<&Path>) -> Option<Vec<u8>> {
+    let runtime = procfs::parent_of(criu(images)).ok()?;
+    let mut arguments = procfs::arguments_of(runtime).ok()?;
+    // Each ends with a NUL: behind the last is nothing.
+    arguments.retain(|argument| !argument.is_empty());
+    arguments.pop()
+}
+
+/// CRIU's process.
+fn criu(images: Option<&Path>) -> i32 {
+    images
+        .and_then(process_of)
+        .unwrap_or_else(|| nix::unistd::getppid().as_raw())
 }
 
 /// The checkpoint's image directory, for a hook, which is told nothing of it: from the command line of

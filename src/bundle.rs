@@ -32,6 +32,8 @@ pub struct Bundle {
 pub struct State {
     /// The container's bundle, absolute.
     pub bundle: PathBuf,
+    /// The container's name, where there is one.
+    pub id: Option<String>,
     /// Its status, where there is one.
     pub status: Option<String>,
     /// The value of the annotation `io.premount.restore`, where the state has it.
@@ -96,6 +98,7 @@ fn check_directory(directory: &Path) -> Result<(), Errno> {
 #[derive(Deserialize)]
 struct WrittenState {
     bundle: Option<String>,
+    id: Option<String>,
     status: Option<String>,
     annotations: Option<Box<RawValue>>,
 }
@@ -128,6 +131,7 @@ impl State {
         let restore = restore_annotation(written.annotations.as_deref(), file)?;
         Ok(Self {
             bundle,
+            id: written.id,
             status: written.status,
             restore,
         })

@@ -9,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Makes the mountpoints that a checkpointed container's nested mounts need, just before CRIU
 /// restores it.
 ///
+/// Called by CRIU, by a container runtime, or by hand, it reads the container's OCI configuration and
+/// the checkpoint's images, follows every mount to the place where its mountpoint lives, and makes the
+/// directories and empty files that are missing there.
+///
 /// Without a command: the CRIU action script where CRTOOLS_SCRIPT_ACTION is set, otherwise the OCI
 /// hook with the state on standard input.
 #[derive(Debug, Parser)]
@@ -17,6 +21,10 @@ pub struct Cli {
     /// How much to say on standard error [default: info for hook and action, else warn]
     #[arg(long, global = true, value_name = "LEVEL", value_enum)]
     pub log_level: Option<LogLevel>,
+    /// Where to say it: on standard error, or to the journal where there is one [default: hook and
+    /// action both, else standard error]
+    #[arg(long, global = true, value_name = "WHERE", value_enum)]
+    pub log: Option<LogTo>,
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -24,7 +32,8 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, or nothing to do; 1 a mountpoint is missing and could not be made
-(check: is missing); 2 usage or unusable input.
+(check: is missing), a node could not be changed (status: something is broken); 2 usage or
+unusable input.
 
 Environment: PREMOUNT_LOG is the log level where --log-level is not given.";
 
@@ -47,6 +56,80 @@ pub enum Command {
     Apply(ByHand),
     /// Say whether anything is missing; touch nothing
     Check(ByHand),
+    /// Put this program on the node, and what has engines and CRIU call it
+    ///
+    /// Copies itself, then the hook for CRI-O and Podman, then adds the line "action-script" to CRIU's
+    /// configuration: to runc.conf, and to crun.conf where there is one (crun reads runc.conf otherwise);
+    /// to default.conf alone where the node's crun or CRIU is too old to read those. All else in these
+    /// files stays. Interrupted, it leaves a node that restores; again, it goes on.
+    Install(Install),
+    /// Take it off the node: the lines first, the hook, and last the program
+    Uninstall(Uninstall),
+    /// Say what has premount called for which runtime, what is broken, and what to do; touch nothing
+    ///
+    /// Exit status 1 where something is broken.
+    Status(Status),
+}
+
+/// The options of `install`.
+#[derive(Args, Debug)]
+pub struct Install {
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub change: Changing,
+    /// Stay until SIGTERM or SIGINT, and uninstall then: for a DaemonSet
+    #[arg(long, conflicts_with = "dry_run")]
+    pub stay: bool,
+}
+
+/// The options of `uninstall`.
+#[derive(Args, Debug)]
+pub struct Uninstall {
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub change: Changing,
+}
+
+/// The options of `status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How to report on standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// A node, and where premount belongs on it.
+#[derive(Args, Debug)]
+pub struct Place {
+    /// The root directory of the node, or of an image of one
+    #[arg(long, value_name = "DIR", default_value = "/", value_parser = path())]
+    pub root: PathBuf,
+    /// The directory for the hook [default: /usr/share/containers/oci/hooks.d]
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub hooks_dir: Option<PathBuf>,
+    /// Where the program belongs on the node
+    #[arg(long, value_name = "PATH", default_value = crate::node::hooks::PROGRAM, value_parser = path())]
+    pub program: PathBuf,
+}
+
+/// How to change a node.
+#[derive(Args, Debug)]
+pub struct Changing {
+    /// Change the configuration of CRIU only: program and hook are a package manager's
+    #[arg(long)]
+    pub criu_only: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The options of the commands that people call.
@@ -91,6 +174,15 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+/// Where to say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogTo {
+    /// Standard error.
+    Stderr,
+    /// The systemd journal, or standard error where there is none.
+    Journald,
 }
 
 /// How much to say.

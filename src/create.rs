@@ -3,15 +3,14 @@
 //! anything that is there, and follows no link.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use tracing::info;
 
 use crate::config::Owner;
-use crate::error::{Cause, Failure};
-use crate::escape::Quoted;
+use crate::error::{Cause, Failure, shown};
+use crate::escape::Escaped;
 use crate::hosts::Hosts;
 use crate::log::TARGET;
 use crate::mount::MountpointKind;
@@ -199,8 +198,9 @@ impl Making<'_> {
         let path = self.hosts.path(self.missing.host, prefix);
         info!(
             target: TARGET,
-            path = %Quoted(path.as_os_str().as_bytes()),
-            mount = %Quoted(self.mount),
+            action = "created",
+            path = %shown(&path),
+            mount = %Escaped(self.mount),
             "created {kind}"
         );
         self.created.push(Created { path, kind });

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::escape::Escaped;
 use crate::mount::MountpointKind;
 
-/// Input that can't be used; nothing was created.
+/// Input that can't be used, or a node that can't be changed; no mountpoint was created.
 #[derive(Debug)]
 pub enum Error {
     /// The system would not let us have it.
@@ -22,6 +22,22 @@ pub enum Error {
         operation: &'static str,
         /// Its error.
         errno: Errno,
+    },
+    /// The system would not let us change it.
+    Unchangeable {
+        /// The file.
+        file: PathBuf,
+        /// The system call.
+        operation: &'static str,
+        /// Its error.
+        errno: Errno,
+    },
+    /// Something else names the program, which therefore stays.
+    InUse {
+        /// What names it.
+        file: PathBuf,
+        /// The program.
+        program: PathBuf,
     },
     /// It is there, but isn't what it has to be.
     Invalid {
@@ -43,6 +59,14 @@ impl Error {
             reason: reason.into(),
         }
     }
+
+    /// The exit status for it.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } | Self::Invalid { .. } => 2,
+            Self::Unchangeable { .. } | Self::InUse { .. } => 1,
+        }
+    }
 }
 
 impl Display for Error {
@@ -52,8 +76,21 @@ impl Display for Error {
                 file,
                 operation,
                 errno,
+            }
+            | Self::Unchangeable {
+                file,
+                operation,
+                errno,
             } => {
                 write!(out, "{}: {operation}: {}", shown(file), Errored(*errno))
+            }
+            Self::InUse { file, program } => {
+                let (file, program) = (shown(file), shown(program));
+                write!(
+                    out,
+                    "{file}: it names {program}, and premount didn't write it: take that out first; \
+                     nothing was changed"
+                )
             }
             Self::Invalid {
                 file,

@@ -26,6 +26,7 @@ pub mod input;
 pub mod json;
 pub mod log;
 pub mod mount;
+pub mod node;
 pub mod path;
 pub mod plan;
 pub mod planner;
@@ -36,6 +37,7 @@ pub mod tree;
 pub mod walk;
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bundle::{Bundle, State};
@@ -52,6 +54,19 @@ use tracing::{debug, info, warn};
 /// What premount is asked to do.
 #[derive(Debug)]
 pub enum Call<'a> {
+    /// To prepare the host for a restore.
+    Prepare(Trigger<'a>),
+    /// To put premount on a node.
+    Install(&'a cli::Install),
+    /// To take it off.
+    Uninstall(&'a cli::Uninstall),
+    /// To say what it is worth there.
+    Status(&'a cli::Status),
+}
+
+/// How premount is called for a restore.
+#[derive(Debug)]
+pub enum Trigger<'a> {
     /// As an OCI hook, the state on standard input.
     Hook,
     /// As CRIU's action script.
@@ -97,10 +112,20 @@ impl Verdict {
     }
 }
 
-/// Does what is asked, from the call to the report.
+/// Does what is asked, from the call to the report. Descriptors that it inherited are the caller's to
+/// close ([`sys::close_inherited`]).
 pub fn run(call: &Call) -> Result<Verdict, Error> {
-    sys::close_inherited();
-    if let Call::ByHand { options, .. } = call {
+    match call {
+        Call::Prepare(trigger) => prepare(trigger),
+        Call::Install(options) => node::install(options),
+        Call::Uninstall(options) => node::uninstall(options),
+        Call::Status(options) => node::status(options),
+    }
+}
+
+/// Prepares the host for a restore, from the trigger to the report.
+fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
+    if let Trigger::ByHand { options, .. } = trigger {
         if let (None, None, Some(checkpoint)) = (
             &options.origin.bundle,
             &options.origin.state,
@@ -110,24 +135,25 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
             return Ok(Verdict::default());
         }
     }
-    let Some(subject) = subject_of(call)? else {
+    let Some(subject) = subject_of(trigger)? else {
         return Ok(Verdict::default());
     };
+    log::note("bundle", subject.bundle.directory.as_os_str().as_bytes());
     let config = subject.bundle.config()?;
     let owner = config.owner;
     let externals = config.externals.clone();
-    let namespaces = namespaces_of(call, &subject)?;
+    let namespaces = namespaces_of(trigger, &subject)?;
     let mut plan = Plan::new(config, &namespaces)?;
-    let outcomes = match call {
-        Call::ByHand {
+    let outcomes = match trigger {
+        Trigger::ByHand {
             task: Task::Plan | Task::Check,
             ..
         } => outcomes_of(&plan),
         _ => create(&mut plan, owner),
     };
     let mut fails = None;
-    match call {
-        Call::ByHand { task, options } => {
+    match trigger {
+        Trigger::ByHand { task, options } => {
             let checkpoint = options.checkpoint.as_ref();
             let made = (*task == Task::Apply).then_some(outcomes.as_slice());
             let findings = checkpoint.map(|_| findings(&plan, made, &namespaces, &externals));
@@ -140,7 +166,7 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
             report::print(*task, options.format, &report)?;
             fails = findings.map(|all| all.iter().any(|finding| finding.criu.is_some()));
         }
-        Call::Hook | Call::Action { .. } => report::log(&plan, &outcomes),
+        Trigger::Hook | Trigger::Action { .. } => report::log(&plan, &outcomes),
     }
     if subject.first_start {
         // The runtime is about to judge all of this itself, and no CRIU is waiting for it.
@@ -149,8 +175,8 @@ pub fn run(call: &Call) -> Result<Verdict, Error> {
     let missing =
         |planned: &PlannedMount| matches!(planned.status, Status::Missing(_) | Status::Undecided);
     let only_looked_for = matches!(
-        call,
-        Call::ByHand {
+        trigger,
+        Trigger::ByHand {
             task: Task::Check,
             ..
         }
@@ -175,9 +201,9 @@ struct Subject {
 }
 
 /// What the call is about; none where there is nothing to do.
-fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
-    match call {
-        Call::ByHand { options, .. } => {
+fn subject_of(trigger: &Trigger) -> Result<Option<Subject>, Error> {
+    match trigger {
+        Trigger::ByHand { options, .. } => {
             let origin = &options.origin;
             let bundle = match (&origin.bundle, &origin.state) {
                 (Some(bundle), _) => Bundle::open(bundle)?,
@@ -191,9 +217,12 @@ fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
                 images,
             }))
         }
-        Call::Hook => {
+        Trigger::Hook => {
             let state = State::from_stream(std::io::stdin().lock())?;
             let first_start = state.is_first_start();
+            if let Some(id) = &state.id {
+                log::note("container", id.as_bytes());
+            }
             if state.restore.as_deref().is_some_and(|word| word != "true") {
                 debug!(target: TARGET,
                     "the annotation {} is not \"true\"",
@@ -217,9 +246,13 @@ fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
                 images,
             }))
         }
-        Call::Action { stage, images } => {
+        Trigger::Action { stage, images } => {
             if !action::is_before_restore(stage) {
                 return Ok(None);
+            }
+            if log::names_container() {
+                let id = action::container_of(*images);
+                log::note("container", &id.unwrap_or_default());
             }
             let Some(bundle) = action::find_bundle(*images)? else {
                 info!(target: TARGET, "no OCI configuration found for what CRIU restores: nothing to do");
@@ -244,8 +277,8 @@ fn subject_of(call: &Call) -> Result<Option<Subject>, Error> {
 
 /// The mount namespaces of the checkpoint. In the path of a restore, images that can't be read are
 /// CRIU's to complain of: what the configuration says is done all the same.
-fn namespaces_of(call: &Call, subject: &Subject) -> Result<Vec<Namespace>, Error> {
-    if let Call::ByHand { options, .. } = call {
+fn namespaces_of(trigger: &Trigger, subject: &Subject) -> Result<Vec<Namespace>, Error> {
+    if let Trigger::ByHand { options, .. } = trigger {
         if let Some(checkpoint) = &options.checkpoint {
             return archive::read(checkpoint);
         }
@@ -253,16 +286,18 @@ fn namespaces_of(call: &Call, subject: &Subject) -> Result<Vec<Namespace>, Error
     let Some(images) = &subject.images else {
         return Ok(Vec::new());
     };
-    match (call, images::read(images)) {
-        (Call::ByHand { .. }, Ok(namespaces)) if namespaces.is_empty() => Err(Error::invalid(
+    match (trigger, images::read(images)) {
+        (Trigger::ByHand { .. }, Ok(namespaces)) if namespaces.is_empty() => Err(Error::invalid(
             images,
             "",
             "no mountpoints-*.img: not a checkpoint's image directory",
         )),
-        (Call::ByHand { .. }, namespaces) => namespaces,
-        (Call::Hook | Call::Action { .. }, namespaces) => Ok(namespaces.unwrap_or_else(|error| {
-            warn!(target: TARGET, "the checkpoint's mounts are not looked at: {error}");
-            Vec::new()
-        })),
+        (Trigger::ByHand { .. }, namespaces) => namespaces,
+        (Trigger::Hook | Trigger::Action { .. }, namespaces) => {
+            Ok(namespaces.unwrap_or_else(|error| {
+                warn!(target: TARGET, "the checkpoint's mounts are not looked at: {error}");
+                Vec::new()
+            }))
+        }
     }
 }

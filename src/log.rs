@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said on standard error: a line an event, without time or colour unless a person watches.
+//! What is said: a line an event on standard error, without time or colour unless a person watches; and
+//! to the systemd journal, with fields. CRIU writes the standard error of its script into restore.log,
+//! a runtime that of a failing hook into its own error; the journal is where a node's owner looks.
 
+use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, stderr};
 
-use tracing::warn;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing::{Metadata, Span, warn};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
 
-use crate::cli::LogLevel;
+use crate::cli::{LogLevel, LogTo};
+use crate::escape::{Escaped, Quoted};
 
 /// The variable that has the level where the command line doesn't say it.
 pub const VARIABLE: &str = "PREMOUNT_LOG";
@@ -28,8 +35,21 @@ impl From<LogLevel> for LevelFilter {
 /// Who speaks, in every line: they end up in the logs of CRIU and of container engines.
 pub const TARGET: &str = "premount";
 
-/// Starts logging. `chosen` is the command line's word, `default` the command's own level.
-pub fn start(chosen: Option<LogLevel>, default: LogLevel) {
+/// What the command line says of the log, and what holds where it doesn't.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// How much.
+    pub level: Option<LogLevel>,
+    /// How much, otherwise.
+    pub default_level: LogLevel,
+    /// Where.
+    pub to: Option<LogTo>,
+    /// Whether the journal gets it too, otherwise.
+    pub journal_too: bool,
+}
+
+/// Starts logging.
+pub fn start(choice: Choice) {
     // A word in the environment that means nothing must not stop a restore: it is said, and passed
     // over.
     let variable = std::env::var_os(VARIABLE).filter(|word| !word.is_empty());
@@ -37,23 +57,87 @@ pub fn start(chosen: Option<LogLevel>, default: LogLevel) {
         .as_deref()
         .map(|word| <LogLevel as clap::ValueEnum>::from_str(&word.to_string_lossy(), true));
     let named = from_variable.as_ref().and_then(|named| named.as_ref().ok());
-    let level = chosen.or(named.copied()).unwrap_or(default);
-    let watched = stderr().is_terminal();
-    let lines = fmt()
-        .with_writer(stderr)
-        .with_max_level(LevelFilter::from(level))
-        .with_ansi(watched);
-    // Only a logger of before can make these fail, and then that one goes on.
-    let _ = if watched {
-        tracing::subscriber::set_global_default(lines.finish())
-    } else {
-        tracing::subscriber::set_global_default(lines.without_time().finish())
-    };
-    if let (Some(word), Some(Err(_)), None) = (&variable, &from_variable, chosen) {
+    let level = choice
+        .level
+        .or(named.copied())
+        .unwrap_or(choice.default_level);
+    let wanted = choice.to == Some(LogTo::Journald) || (choice.to.is_none() && choice.journal_too);
+    let journal = wanted.then(journal).flatten();
+    let lines = (choice.to != Some(LogTo::Journald) || journal.is_none()).then(lines);
+    let all = Registry::default()
+        .with(LevelFilter::from(level))
+        .with(journal)
+        .with(lines);
+    // Only a logger of before can make this fail, and then that one goes on.
+    let _ = tracing::subscriber::set_global_default(all);
+    if let (Some(word), Some(Err(_)), None) = (&variable, &from_variable, choice.level) {
         let word = word.as_encoded_bytes();
-        warn!(
-            "{VARIABLE} is no log level: {}",
-            crate::escape::Escaped(word)
-        );
+        warn!("{VARIABLE} is no log level: {}", Escaped(word));
     }
+}
+
+/// The journal, where there is one. Its fields are `PREMOUNT_CONTAINER`, `PREMOUNT_BUNDLE`,
+/// `PREMOUNT_MOUNT`, `PREMOUNT_PATH` and `PREMOUNT_ACTION` (systemd.journal-fields(7)).
+fn journal() -> Option<tracing_journald::Layer> {
+    let layer = tracing_journald::layer().ok()?;
+    let priorities = PriorityMappings {
+        info: Priority::Informational,
+        ..PriorityMappings::new()
+    };
+    let layer = layer
+        .with_field_prefix(Some(TARGET.to_uppercase()))
+        .with_syslog_identifier(TARGET.to_owned())
+        .with_priority_mappings(priorities);
+    Some(layer)
+}
+
+/// Standard error. Which container and bundle it is about goes without saying there.
+fn lines<S>() -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+{
+    let watched = stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(watched)
+        .fmt_fields(debug_fn(write_field));
+    let events = filter_fn(is_event);
+    if watched {
+        lines.with_filter(events).boxed()
+    } else {
+        lines.without_time().with_filter(events).boxed()
+    }
+}
+
+fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
+}
+
+/// The message, then fields as `name="value"`. Values come escaped; a quote in one must not look like
+/// its end.
+fn write_field(
+    out: &mut Writer<'_>,
+    field: &tracing::field::Field,
+    value: &dyn fmt::Debug,
+) -> fmt::Result {
+    match field.name() {
+        "message" => write!(out, "{value:?}"),
+        // The message says it.
+        "action" => Ok(()),
+        name => {
+            let mut text = String::new();
+            write!(text, "{value:?}")?;
+            write!(out, " {name}={}", Quoted(&text))
+        }
+    }
+}
+
+/// Whether anybody is told of which container and bundle it is all about.
+pub fn names_container() -> bool {
+    !Span::current().is_none()
+}
+
+/// Notes something of the container that it is all about, for every line from here on.
+pub fn note(field: &str, value: &[u8]) {
+    Span::current().record(field, tracing::field::display(Escaped(value)));
 }

@@ -10,8 +10,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use premount::action::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_before_restore};
 use premount::cli::{Cli, Command, LogLevel};
-use premount::{Call, Task, log, run};
-use tracing::error;
+use premount::error::{Failure, shown};
+use premount::escape::Escaped;
+use premount::{Call, Task, Trigger, log, run, sys};
+use tracing::field::Empty;
+use tracing::{error, error_span};
 
 fn main() -> ExitCode {
     let stage = std::env::var_os(STAGE_VARIABLE);
@@ -30,23 +33,46 @@ fn main() -> ExitCode {
         Ok(call) => call,
         Err(usage) => return usage,
     };
-    let default = match call {
-        Call::Hook | Call::Action { .. } => LogLevel::Info,
-        Call::ByHand { .. } => LogLevel::Warn,
-    };
-    log::start(cli.log_level, default);
+    // Before the log opens anything: what was inherited is not ours to keep.
+    sys::close_inherited();
+    let in_a_restore = matches!(call, Call::Prepare(Trigger::Hook | Trigger::Action { .. }));
+    log::start(log::Choice {
+        level: cli.log_level,
+        default_level: if in_a_restore {
+            LogLevel::Info
+        } else {
+            LogLevel::Warn
+        },
+        to: cli.log,
+        journal_too: in_a_restore,
+    });
+    let about = error_span!(target: log::TARGET, "container", container = Empty, bundle = Empty);
+    let _about = about.enter();
     match run(&call) {
         Ok(verdict) => {
             for failure in &verdict.failures {
-                error!(target: log::TARGET, "{failure}");
+                log_failure(failure);
             }
             ExitCode::from(verdict.status())
         }
         Err(error) => {
             error!(target: log::TARGET, "{error}");
-            ExitCode::from(2)
+            ExitCode::from(error.status())
         }
     }
+}
+
+/// The line has it all already; the fields are for the journal.
+fn log_failure(failure: &Failure) {
+    let path = failure.host_path.as_deref();
+    let fields = error_span!(
+        target: log::TARGET,
+        "mount",
+        action = "failed",
+        mount = %Escaped(&failure.mount),
+        path = path.map(|path| tracing::field::display(shown(path))),
+    );
+    fields.in_scope(|| error!(target: log::TARGET, "{failure}"));
 }
 
 /// What is asked, or the exit status where that can't be told.
@@ -60,7 +86,12 @@ fn call<'a>(
         (Some(Command::Plan(by_hand)), _) => (Task::Plan, by_hand),
         (Some(Command::Apply(by_hand)), _) => (Task::Apply, by_hand),
         (Some(Command::Check(by_hand)), _) => (Task::Check, by_hand),
-        (Some(Command::Action) | None, Some(stage)) => return Ok(Call::Action { stage, images }),
+        (Some(Command::Install(options)), _) => return Ok(Call::Install(options)),
+        (Some(Command::Uninstall(options)), _) => return Ok(Call::Uninstall(options)),
+        (Some(Command::Status(options)), _) => return Ok(Call::Status(options)),
+        (Some(Command::Action) | None, Some(stage)) => {
+            return Ok(Call::Prepare(Trigger::Action { stage, images }));
+        }
         (Some(Command::Action), None) => {
             return Err(usage(&format!(
                 "{STAGE_VARIABLE} is not set: CRIU sets it for its scripts"
@@ -71,7 +102,7 @@ fn call<'a>(
                 "a state JSON is expected on standard input, or a command",
             ));
         }
-        (Some(Command::Hook) | None, _) => return Ok(Call::Hook),
+        (Some(Command::Hook) | None, _) => return Ok(Call::Prepare(Trigger::Hook)),
     };
     let nowhere = by_hand.origin.bundle.is_none() && by_hand.origin.state.is_none();
     if nowhere && (task != Task::Plan || by_hand.checkpoint.is_none()) {
@@ -79,10 +110,10 @@ fn call<'a>(
             "--bundle or --state is needed to find the configuration",
         ));
     }
-    Ok(Call::ByHand {
+    Ok(Call::Prepare(Trigger::ByHand {
         task,
         options: by_hand,
-    })
+    }))
 }
 
 /// Says how premount is used, on standard error.

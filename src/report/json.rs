@@ -17,7 +17,7 @@ use crate::images::{MountImage, Namespace};
 use crate::mount::MountpointKind;
 use crate::plan::{Origin, Plan, PlannedMount, Status};
 
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 #[derive(Serialize)]
 struct Whole {
@@ -134,7 +134,7 @@ pub(super) fn checkpoint(checkpoint: &Path, namespaces: &[Namespace]) -> String 
     })
 }
 
-fn pretty(report: &impl Serialize) -> String {
+pub(super) fn pretty(report: &impl Serialize) -> String {
     // Strings, numbers and lists: nothing here that JSON can't say.
     let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
     text.push('\n');

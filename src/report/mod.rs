@@ -4,6 +4,7 @@
 
 mod json;
 mod list;
+mod node;
 mod tree;
 
 use std::fmt::{self, Display, Formatter};
@@ -18,7 +19,7 @@ use crate::Task;
 use crate::cli::Format;
 use crate::create::{Created, Outcome};
 use crate::error::{Error, shown};
-use crate::escape::{Escaped, Quoted};
+use crate::escape::Escaped;
 use crate::findings::Finding;
 use crate::images::Namespace;
 use crate::log::TARGET;
@@ -59,6 +60,19 @@ pub fn print_checkpoint(
         Format::Json => json::checkpoint(checkpoint, namespaces),
         Format::Text => tree::checkpoint(checkpoint, namespaces, is_colourful()),
     })
+}
+
+/// Writes what is so on a node.
+pub fn print_status(format: Format, status: &crate::node::status::Status) -> Result<(), Error> {
+    write(&match format {
+        Format::Json => node::json(status),
+        Format::Text => node::text(status),
+    })
+}
+
+/// Writes a line.
+pub fn print_line(line: &str) -> Result<(), Error> {
+    write(&format!("{line}\n"))
 }
 
 fn is_colourful() -> bool {
@@ -121,10 +135,10 @@ fn write(text: &str) -> Result<(), Error> {
 /// when it was, and what failed is said with the verdict.
 pub fn log(plan: &Plan, outcomes: &[Outcome]) {
     for planned in &plan.mounts {
-        let mount = Quoted(planned.mount.written.as_bytes());
+        let mount = Escaped(planned.mount.written.as_bytes());
         match &planned.status {
             Status::Unjudged(file_system) => {
-                let below = Quoted(file_system.as_bytes());
+                let below = Escaped(file_system.as_bytes());
                 info!(target: TARGET, %mount, %below, "mountpoint not judged");
             }
             Status::Undecided => {
@@ -132,7 +146,7 @@ pub fn log(plan: &Plan, outcomes: &[Outcome]) {
                     .host_path
                     .as_deref()
                     .map(|path| path.as_os_str().as_bytes());
-                let path = Quoted(path.unwrap_or_default());
+                let path = Escaped(path.unwrap_or_default());
                 info!(
                     target: TARGET,
                     %mount,

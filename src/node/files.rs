@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The files of a node, below its root: read, replaced whole, removed. Only directories that belong to
+//! the administrator are worked in, so there is nobody to race against but another premount; links lead
+//! where they would on that node, never out of it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::Error;
+use crate::input;
+use crate::sys::errno_of;
+
+/// Most links in a path (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+/// The name of a file until it is whole. No engine takes it for a hook, and the next premount replaces
+/// what an interrupted one left.
+const UNFINISHED: &str = ".premount.new";
+
+/// A node's file system, from its root down.
+#[derive(Debug)]
+pub struct Files {
+    root: PathBuf,
+}
+
+/// What premount wants to know of a file.
+#[derive(Debug)]
+pub struct Found {
+    /// Whether it is a regular file.
+    pub is_file: bool,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// Whether it may be executed, by its mode.
+    pub is_executable: bool,
+}
+
+impl Files {
+    /// The files below a root.
+    pub fn of(root: &Path) -> Result<Self, Error> {
+        let failed = |operation| move |error| failure(root, operation, &error);
+        let found = fs::metadata(root).map_err(failed("stat"))?;
+        if !found.is_dir() {
+            return Err(Error::invalid(root, "", "not a directory"));
+        }
+        let root = std::path::absolute(root).map_err(failed("getcwd"))?;
+        Ok(Self { root })
+    }
+
+    /// Whether these are the files of the system that premount runs on.
+    pub fn are_here(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Where a path of the node's is from here, its links resolved as on the node. What isn't there yet
+    /// has no links.
+    pub fn host_path(&self, path: &Path) -> Result<PathBuf, Error> {
+        let mut waiting: Vec<OsString> = Vec::new();
+        push(&mut waiting, path);
+        let mut at = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(name) = waiting.pop() {
+            if name == OsStr::new("..") {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&name);
+            match fs::read_link(self.below(&next)) {
+                Ok(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        let error = std::io::Error::from(Errno::ELOOP);
+                        return Err(failure(&self.below(path), "readlink", &error));
+                    }
+                    if target.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                    push(&mut waiting, &target);
+                }
+                // No link, or not there.
+                Err(_) => at = next,
+            }
+        }
+        Ok(self.below(&at))
+    }
+
+    fn below(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// What is at a path; none if nothing is.
+    pub fn find(&self, path: &Path) -> Result<Option<Found>, Error> {
+        let host = self.host_path(path)?;
+        let found = unless_missing(fs::metadata(&host)).map_err(|e| failure(&host, "stat", &e))?;
+        Ok(found.map(|found| Found {
+            is_file: found.is_file(),
+            is_directory: found.is_dir(),
+            is_executable: found.is_file() && found.permissions().mode() & 0o111 != 0,
+        }))
+    }
+
+    /// The content of a file of at most `limit` bytes; none if it isn't there.
+    pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+        match input::read_file(&self.host_path(path)?, limit) {
+            Ok(content) => Ok(Some(content)),
+            Err(Error::Unreadable {
+                errno: Errno::ENOENT | Errno::ENOTDIR,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The paths of what is in a directory, by name; none if it isn't there.
+    pub fn list(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let host = self.host_path(directory)?;
+        let failed = |error| failure(&host, "readdir", &error);
+        let mut found = Vec::new();
+        for entry in unless_missing(fs::read_dir(&host))
+            .map_err(failed)?
+            .into_iter()
+            .flatten()
+        {
+            found.push(directory.join(entry.map_err(failed)?.file_name()));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Whether a path is a link.
+    pub fn is_link(&self, path: &Path) -> Result<bool, Error> {
+        let directory = self.host_path(path.parent().unwrap_or(path))?;
+        let name = path.file_name().unwrap_or_default();
+        Ok(fs::read_link(directory.join(name)).is_ok())
+    }
+
+    /// Makes a directory and those above it, 0755, where they are missing.
+    pub fn make_directory(&self, path: &Path) -> Result<(), Error> {
+        let host = self.host_path(path)?;
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(&host);
+        made.map_err(|error| unchangeable(&host, "mkdir", &error))
+    }
+
+    /// Keeps every other premount from changing this node until the file is closed.
+    pub fn lock(&self, directory: &Path) -> Result<File, Error> {
+        let host = self.host_path(directory)?;
+        let file = File::open(&host).map_err(|error| unchangeable(&host, "open", &error))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|errno| unchangeable(&host, "flock", &errno.into()))?;
+        Ok(file)
+    }
+
+    /// Puts a file in place, whole, and on the disk: whoever opens it finds the old content or the new,
+    /// after a crash too. Whose file it is and its mode stay; a new one gets `mode`.
+    pub fn replace(&self, path: &Path, content: &[u8], mode: Option<u32>) -> Result<(), Error> {
+        let host = self.host_path(path)?;
+        let directory = host.parent().unwrap_or(Path::new("/"));
+        let unfinished = directory.join(UNFINISHED);
+        let failed = |operation| {
+            let unfinished = unfinished.clone();
+            move |error| unchangeable(&unfinished, operation, &error)
+        };
+        let old =
+            unless_missing(fs::metadata(&host)).map_err(|e| unchangeable(&host, "stat", &e))?;
+        unless_missing(fs::remove_file(&unfinished)).map_err(failed("unlink"))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)
+            .map_err(failed("open"))?;
+        file.write_all(content).map_err(failed("write"))?;
+        let kept = old.as_ref().map(|old| old.permissions().mode() & 0o7777);
+        if let Some(old) = &old {
+            fchown(&file, Some(old.uid()), Some(old.gid())).map_err(failed("fchown"))?;
+        }
+        let mode = mode.or(kept).unwrap_or(0o644);
+        file.set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(failed("fchmod"))?;
+        file.sync_all().map_err(failed("fsync"))?;
+        fs::rename(&unfinished, &host).map_err(|error| unchangeable(&host, "rename", &error))?;
+        sync(directory)
+    }
+
+    /// Removes a file, if it is there; of a link only the link.
+    pub fn remove(&self, path: &Path) -> Result<(), Error> {
+        let directory = self.host_path(path.parent().unwrap_or(path))?;
+        let host = directory.join(path.file_name().unwrap_or_default());
+        let directory = directory.as_path();
+        unless_missing(fs::remove_file(&host))
+            .map_err(|error| unchangeable(&host, "unlink", &error))?;
+        // What an interrupted premount has left.
+        unless_missing(fs::remove_file(directory.join(UNFINISHED)))
+            .map_err(|error| unchangeable(directory, "unlink", &error))?;
+        sync(directory)
+    }
+
+    /// Removes a directory if it is empty; says whether it did.
+    pub fn remove_empty(&self, path: &Path) -> Result<bool, Error> {
+        let host = self.host_path(path)?;
+        let removed = fs::remove_dir(&host).map_err(|error| (errno_of(&error), error));
+        match removed {
+            Ok(()) => Ok(true),
+            // Not there; not empty; a mount of a container's, or one in what isn't to be written.
+            Err((
+                Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY | Errno::EROFS,
+                _,
+            )) => Ok(false),
+            Err((_, error)) => Err(unchangeable(&host, "rmdir", &error)),
+        }
+    }
+}
+
+/// The components of a path, the next one last.
+fn push(waiting: &mut Vec<OsString>, path: &Path) {
+    let names = path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(name),
+        Component::ParentDir => Some(OsStr::new("..")),
+        _ => None,
+    });
+    waiting.extend(names.map(OsStr::to_owned));
+}
+
+/// Has a directory's names on the disk: what refers to a file must not be there before it.
+fn sync(directory: &Path) -> Result<(), Error> {
+    let synced = match unless_missing(File::open(directory)) {
+        Ok(Some(open)) => open.sync_all(),
+        other => other.map(drop),
+    };
+    match synced {
+        // Not every file system can.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        other => other.map_err(|error| unchangeable(directory, "fsync", &error)),
+    }
+}
+
+fn unless_missing<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(errno_of(&error), Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unchangeable(file: &Path, operation: &'static str, error: &std::io::Error) -> Error {
+    Error::Unchangeable {
+        file: file.to_owned(),
+        operation,
+        errno: errno_of(error),
+    }
+}
+
+fn failure(file: &Path, operation: &'static str, error: &std::io::Error) -> Error {
+    Error::Unreadable {
+        file: file.to_owned(),
+        operation,
+        errno: errno_of(error),
+    }
+}

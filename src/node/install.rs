@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What has to change on a node for premount to be in force, or gone: first the list of steps, then the
+//! steps. Interrupted at any of them, the node restores containers as before, and the next call goes on.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, shown};
+use crate::input;
+use crate::node::programs::{self, Runtime};
+use crate::node::{Node, criu, engines, hooks};
+
+/// Most bytes of the program.
+const MAX_PROGRAM_SIZE: usize = 64 << 20;
+
+/// One change of a node's files.
+#[derive(Debug)]
+pub enum Step {
+    /// A file is put in place, and the directories above it.
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// All of it.
+        content: Vec<u8>,
+        /// Its mode; none: as it was, or 0644.
+        mode: Option<u32>,
+        /// What of it is new.
+        change: Change,
+    },
+    /// A file is removed.
+    Remove(PathBuf),
+    /// A directory is removed if nothing else is in it.
+    RemoveEmpty(PathBuf),
+}
+
+/// What of a file changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// All of it is premount's.
+    Whole,
+    /// The line with the action script comes.
+    LineAdded,
+    /// The line with the action script goes.
+    LineRemoved,
+}
+
+/// What a step does, in two tenses.
+impl Step {
+    /// What it would do.
+    pub fn intent(&self) -> String {
+        self.said([
+            "write",
+            "add the action script to",
+            "take the action script out of",
+            "remove",
+        ])
+    }
+
+    /// What it did.
+    pub fn deed(&self) -> String {
+        self.said([
+            "wrote",
+            "added the action script to",
+            "took the action script out of",
+            "removed",
+        ])
+    }
+
+    fn said(&self, [write, add, take_out, remove]: [&str; 4]) -> String {
+        let (verb, path) = match self {
+            Self::Write { path, change, .. } => match change {
+                Change::Whole => (write, path),
+                Change::LineAdded => (add, path),
+                Change::LineRemoved => (take_out, path),
+            },
+            Self::Remove(path) | Self::RemoveEmpty(path) => (remove, path),
+        };
+        format!("{verb} {}", shown(path))
+    }
+}
+
+/// The steps that put premount in force. With `criu_only`, program and hook are a package manager's.
+pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    if criu_only {
+        if !node
+            .files
+            .find(&node.program)?
+            .is_some_and(|it| it.is_executable)
+        {
+            return Err(Error::invalid(
+                &node.program,
+                "",
+                "no program there; nothing may name it before it is",
+            ));
+        }
+    } else {
+        let me = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
+        let directory = node
+            .hooks_directory
+            .clone()
+            .unwrap_or_else(|| hooks::DIRECTORY.into());
+        let hook = hooks::text(&node.program).into_bytes();
+        for (path, content, mode) in [
+            (node.program.clone(), me, 0o755),
+            (directory.join(hooks::FILE_NAME), hook, 0o644),
+        ] {
+            let is_executable = node.files.find(&path)?.is_some_and(|it| it.is_executable);
+            let there = node.files.read(&path, MAX_PROGRAM_SIZE)?;
+            if there.as_ref() != Some(&content) || (mode == 0o755 && !is_executable) {
+                steps.push(Step::Write {
+                    path,
+                    content,
+                    mode: Some(mode),
+                    change: Change::Whole,
+                });
+            }
+        }
+    }
+    let wanted = wanted(node)?;
+    for path in &wanted {
+        let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
+        steps.extend(criu::with(&text, &node.program).map(|content| Step::Write {
+            path: path.clone(),
+            content,
+            mode: None,
+            change: Change::LineAdded,
+        }));
+    }
+    // Two files that count for the same runtime would have CRIU call premount twice.
+    for path in [criu::DEFAULT, criu::RUNC, criu::CRUN].map(PathBuf::from) {
+        if !wanted.contains(&path) {
+            let text = node.files.read(&path, criu::MAX_SIZE)?.unwrap_or_default();
+            let left = criu::without_installed(&text, &node.program);
+            steps.extend(left.map(|left| without(node, path, left)).transpose()?);
+        }
+    }
+    Ok(steps)
+}
+
+/// The files in which the action script has to be named for this node. A crun.conf is never made: where
+/// there is none crun has CRIU read runc.conf, and that must not be hidden from it.
+fn wanted(node: &Node) -> Result<Vec<PathBuf>, Error> {
+    let default = node
+        .files
+        .read(Path::new(criu::DEFAULT), criu::MAX_SIZE)?
+        .unwrap_or_default();
+    let by_administrator = criu::action_scripts(&default).contains(&node.program)
+        && criu::without_installed(&default, &node.program).is_none();
+    let engines = engines::find(&node.files)?;
+    let runtimes = programs::runtimes(&node.files, &engines)?;
+    if by_administrator || runtimes.iter().any(Runtime::reads_default_alone) {
+        return Ok(vec![criu::DEFAULT.into()]);
+    }
+    let mut wanted = vec![PathBuf::from(criu::RUNC)];
+    if node.files.find(Path::new(criu::CRUN))?.is_some() {
+        wanted.push(criu::CRUN.into());
+    }
+    Ok(wanted)
+}
+
+/// The steps that take premount off the node. With `criu_only`, program and hook stay.
+pub fn steps_out(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    for path in node.files.list(Path::new(criu::DIRECTORY))? {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "conf")
+        {
+            let text = node.files.read(&path, criu::MAX_SIZE)?.unwrap_or_default();
+            let left = criu::without(&text, &node.program);
+            steps.extend(left.map(|left| without(node, path, left)).transpose()?);
+        }
+    }
+    if !steps.is_empty() {
+        steps.push(Step::RemoveEmpty(criu::DIRECTORY.into()));
+    }
+    let of_root = node
+        .files
+        .read(Path::new(criu::OF_ROOT), criu::MAX_SIZE)?
+        .unwrap_or_default();
+    if criu::action_scripts(&of_root).contains(&node.program) {
+        return Err(still_named(Path::new(criu::OF_ROOT), &node.program));
+    }
+    for directory in node.hooks_directories() {
+        for (path, program) in hooks::find(&node.files, &directory)? {
+            let is_ours = path
+                .file_name()
+                .is_some_and(|name| name == hooks::FILE_NAME);
+            if program == node.program && !is_ours {
+                return Err(still_named(&path, &program));
+            }
+            if program == node.program && !criu_only {
+                steps.push(Step::Remove(path));
+            }
+        }
+    }
+    if !criu_only && node.files.find(&node.program)?.is_some() {
+        steps.push(Step::Remove(node.program.clone()));
+    }
+    Ok(steps)
+}
+
+fn still_named(path: &Path, program: &Path) -> Error {
+    Error::InUse {
+        file: path.to_owned(),
+        program: program.to_owned(),
+    }
+}
+
+/// A file of CRIU's with what is left of it; one of which nothing is left is removed.
+fn without(node: &Node, path: PathBuf, left: Vec<u8>) -> Result<Step, Error> {
+    if left.is_empty() && !node.files.is_link(&path)? {
+        return Ok(Step::Remove(path));
+    }
+    Ok(Step::Write {
+        path,
+        content: left,
+        mode: None,
+        change: Change::LineRemoved,
+    })
+}
+
+/// Takes a step; says whether it changed anything.
+pub fn take(node: &Node, step: &Step) -> Result<bool, Error> {
+    match step {
+        Step::Write {
+            path,
+            content,
+            mode,
+            ..
+        } => {
+            node.files.make_directory(path.parent().unwrap_or(path))?;
+            node.files.replace(path, content, *mode).map(|()| true)
+        }
+        Step::Remove(path) => node.files.remove(path).map(|()| true),
+        Step::RemoveEmpty(path) => node.files.remove_empty(path),
+    }
+}

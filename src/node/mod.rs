@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The node that premount is put on, looked at, and taken off again: never in the path of a restore.
+//!
+//! What refers to the program must never be there without it: CRIU aborts every dump and every restore
+//! whose action script is missing, and CRI-O doesn't start with a hook whose program is. So it comes first
+//! and goes last, and each file changes as a whole.
+
+pub mod criu;
+pub mod engines;
+pub mod files;
+pub mod hooks;
+pub mod install;
+pub mod overrides;
+pub mod programs;
+pub mod status;
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::cli::{self, Changing, Place};
+use crate::error::Error;
+use crate::{Verdict, report, sys};
+use files::Files;
+use install::Step;
+
+/// Puts premount on a node; with `--stay` takes it off again once a signal asks for the end.
+pub fn install(options: &cli::Install) -> Result<Verdict, Error> {
+    let node = Node::of(&options.place)?;
+    let end = options.stay.then(hold_signals).transpose()?;
+    node.change(&options.change, install::steps_in)?;
+    if let Some(end) = end {
+        end.wait().map_err(|errno| Error::Unchangeable {
+            file: "--stay".into(),
+            operation: "sigwait",
+            errno,
+        })?;
+        node.change(&options.change, install::steps_out)?;
+    }
+    Ok(Verdict::default())
+}
+
+/// Takes premount off a node.
+pub fn uninstall(options: &cli::Uninstall) -> Result<Verdict, Error> {
+    Node::of(&options.place)?.change(&options.change, install::steps_out)?;
+    Ok(Verdict::default())
+}
+
+/// Says what premount is worth on a node.
+pub fn status(options: &cli::Status) -> Result<Verdict, Error> {
+    let status = status::status(&Node::of(&options.place)?)?;
+    report::print_status(options.format, &status)?;
+    Ok(Verdict {
+        missing: !status.problems.is_empty(),
+        ..Verdict::default()
+    })
+}
+
+/// Has the signals that ask for the end wait: one that comes early must not leave half of a change.
+fn hold_signals() -> Result<SigSet, Error> {
+    let end = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    let held = end.thread_block();
+    held.map(|()| end).map_err(|errno| Error::Unchangeable {
+        file: "--stay".into(),
+        operation: "sigprocmask",
+        errno,
+    })
+}
+
+/// A node, and where premount belongs on it.
+#[derive(Debug)]
+pub struct Node {
+    /// Its files.
+    pub files: Files,
+    /// The program.
+    pub program: PathBuf,
+    /// The directory that the hook is put into; none: the packages'.
+    pub hooks_directory: Option<PathBuf>,
+}
+
+impl Node {
+    /// The node that a command line means.
+    pub fn of(place: &Place) -> Result<Self, Error> {
+        let program = place.program.clone();
+        if !criu::can_hold(&program) {
+            return Err(Error::invalid(
+                &program,
+                "",
+                "not an absolute path that CRIU's configuration files can hold: without blanks, quotes, # and \\",
+            ));
+        }
+        if let Some(directory) = place.hooks_dir.as_ref().filter(|path| !path.is_absolute()) {
+            return Err(Error::invalid(directory, "", "not an absolute path"));
+        }
+        Ok(Self {
+            files: Files::of(&place.root)?,
+            program,
+            hooks_directory: place.hooks_dir.clone(),
+        })
+    }
+
+    /// Takes the steps that `steps` finds, one premount at a time, and says each when it is taken.
+    fn change(
+        &self,
+        how: &Changing,
+        steps: fn(&Self, bool) -> Result<Vec<Step>, Error>,
+    ) -> Result<(), Error> {
+        if how.dry_run {
+            for step in steps(self, how.criu_only)? {
+                report::print_line(&format!("would {}", step.intent()))?;
+            }
+            return Ok(());
+        }
+        sys::reset_umask();
+        let directory = self.program.parent().unwrap_or(Path::new("/"));
+        self.files.make_directory(directory)?;
+        let _alone = self.files.lock(directory)?;
+        let mut changed = false;
+        for step in steps(self, how.criu_only)? {
+            if install::take(self, &step)? {
+                changed = true;
+                report::print_line(&step.deed())?;
+            }
+        }
+        if !changed {
+            report::print_line("nothing to do")?;
+        }
+        Ok(())
+    }
+
+    /// The directories in which the hook may be.
+    pub fn hooks_directories(&self) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> = self.hooks_directory.iter().cloned().collect();
+        for usual in [hooks::DIRECTORY, hooks::OF_ADMINISTRATOR].map(PathBuf::from) {
+            if !all.contains(&usual) {
+                all.push(usual);
+            }
+        }
+        all
+    }
+}

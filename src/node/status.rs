@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What premount is worth on a node as it is: which trigger calls it for which runtime, what keeps one
+//! from it, and what to do about that.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, shown};
+use crate::input;
+use crate::node::engines::{self, Engine};
+use crate::node::overrides::{self, Override};
+use crate::node::programs::{self, Program, Reads, Runtime};
+use crate::node::{Node, criu, hooks};
+
+/// The name by which premount is known wherever it lies.
+const NAME: &str = "premount";
+/// Most bytes of the program.
+const MAX_PROGRAM_SIZE: usize = 64 << 20;
+
+/// What is so on a node.
+#[derive(Debug)]
+pub struct Status {
+    /// Where premount belongs.
+    pub program: PathBuf,
+    /// Whether it is there.
+    pub installed: Installed,
+    /// CRIU.
+    pub criu: Vec<Program>,
+    /// The runtimes.
+    pub runtimes: Vec<Reached>,
+    /// The engines.
+    pub engines: Vec<Hooked>,
+    /// What is broken.
+    pub problems: Vec<Problem>,
+    /// What is as it should be, and may still surprise.
+    pub notes: Vec<String>,
+}
+
+/// Whether a program is where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// This very one.
+    This,
+    /// Another, of another version or build.
+    Another,
+    /// Nothing, or nothing that can be executed.
+    No,
+}
+
+/// A runtime, and by what CRIU comes to call premount for it.
+#[derive(Debug)]
+pub struct Reached {
+    /// The runtime.
+    pub runtime: Runtime,
+    /// The configuration files of CRIU's that name premount and count for it.
+    pub by: Vec<PathBuf>,
+}
+
+/// An engine, and the hooks of its directories that name premount.
+#[derive(Debug)]
+pub struct Hooked {
+    /// The engine.
+    pub engine: Engine,
+    /// The hooks.
+    pub hooks: Vec<PathBuf>,
+}
+
+/// Something broken.
+#[derive(Debug, serde::Serialize)]
+pub struct Problem {
+    /// What it is, and what comes of it.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// CRIU's configuration files, and the scripts that each names.
+type Scripts = BTreeMap<PathBuf, Vec<PathBuf>>;
+
+/// Looks at a node.
+pub fn status(node: &Node) -> Result<Status, Error> {
+    let files = &node.files;
+    let versioned = |program| programs::with_version(files, program);
+    let mut engines = engines::find(files)?;
+    for engine in &mut engines {
+        engine.program = versioned(engine.program.clone());
+    }
+    let mut runtimes = programs::runtimes(files, &engines)?;
+    for runtime in &mut runtimes {
+        runtime.program = versioned(runtime.program.clone());
+    }
+    let criu = programs::find(files, "criu", &[])?
+        .into_iter()
+        .map(versioned)
+        .collect();
+    let installed = installed(node)?;
+    let scripts = scripts(node)?;
+    let reached = runtimes.into_iter().map(|runtime| Reached {
+        by: reached_by(runtime.reads, &scripts),
+        runtime,
+    });
+    let mut status = Status {
+        program: node.program.clone(),
+        installed,
+        criu,
+        runtimes: reached.collect(),
+        engines: Vec::new(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+    };
+    status.judge_program(&scripts);
+    status.judge_scripts(node, &scripts)?;
+    status.judge_runtimes(&scripts);
+    status.judge_hooks(node, engines)?;
+    for found in overrides::find(files)? {
+        status.judge_override(node, &scripts, &found)?;
+    }
+    Ok(status)
+}
+
+fn installed(node: &Node) -> Result<Installed, Error> {
+    let is_executable = node
+        .files
+        .find(&node.program)?
+        .is_some_and(|it| it.is_executable);
+    if !is_executable {
+        return Ok(Installed::No);
+    }
+    let me = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
+    let there = node.files.read(&node.program, MAX_PROGRAM_SIZE)?;
+    Ok(if there == Some(me) {
+        Installed::This
+    } else {
+        Installed::Another
+    })
+}
+
+fn scripts(node: &Node) -> Result<Scripts, Error> {
+    let mut paths = node.files.list(Path::new(criu::DIRECTORY))?;
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "conf")
+    });
+    paths.push(criu::OF_ROOT.into());
+    let mut scripts = Scripts::new();
+    for path in paths {
+        if let Some(text) = node.files.read(&path, criu::MAX_SIZE)? {
+            scripts.insert(path, criu::action_scripts(&text));
+        }
+    }
+    Ok(scripts)
+}
+
+/// The files that name premount and count when a runtime calls CRIU.
+fn reached_by(reads: Reads, scripts: &Scripts) -> Vec<PathBuf> {
+    let own = match reads {
+        Reads::Nothing => return Vec::new(),
+        Reads::Default => None,
+        Reads::Crun if scripts.contains_key(Path::new(criu::CRUN)) => Some(criu::CRUN),
+        Reads::Crun | Reads::Runc => Some(criu::RUNC),
+    };
+    let counting = [Some(criu::DEFAULT), Some(criu::OF_ROOT), own]
+        .into_iter()
+        .flatten();
+    let names = |path: &PathBuf| {
+        let named = scripts.get(path).into_iter().flatten();
+        named.into_iter().any(|script| is_premount(script))
+    };
+    counting.map(PathBuf::from).filter(names).collect()
+}
+
+fn is_premount(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| name == NAME)
+}
+
+impl Status {
+    fn problem(&mut self, problem: String, remedy: impl Into<String>) {
+        let remedy = remedy.into();
+        self.problems.push(Problem { problem, remedy });
+    }
+
+    fn judge_program(&mut self, scripts: &Scripts) {
+        let program = shown(&self.program).to_string();
+        let elsewhere = scripts.values().flatten().any(|script| is_premount(script));
+        match self.installed {
+            Installed::No if !elsewhere => {
+                self.problem(
+                    format!("premount is not installed: no program at {program}"),
+                    "premount install",
+                );
+            }
+            Installed::Another => self.notes.push(format!(
+                "{program} is another version or build than this one; premount install replaces it"
+            )),
+            Installed::No | Installed::This => {}
+        }
+        if self.criu.is_empty() {
+            self.notes
+                .push("no CRIU found: nothing can be checkpointed or restored".to_owned());
+        }
+    }
+
+    /// Scripts that aren't there abort everything that CRIU is asked for.
+    fn judge_scripts(&mut self, node: &Node, scripts: &Scripts) -> Result<(), Error> {
+        for (path, named) in scripts {
+            for script in named {
+                let there = node.files.find(script)?;
+                if there.is_some_and(|found| found.is_executable) {
+                    continue;
+                }
+                let (script_shown, path) = (shown(script), shown(path));
+                let remedy = if *script == self.program {
+                    "premount install, or premount uninstall".to_owned()
+                } else {
+                    format!("take that line out of {path}, or put the program there")
+                };
+                self.problem(
+                    format!(
+                        "{path} names {script_shown}, which can't be executed: CRIU aborts every dump \
+                         and every restore"
+                    ),
+                    remedy,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_runtimes(&mut self, scripts: &Scripts) {
+        let mut problems = Vec::new();
+        for Reached { runtime, by } in &self.runtimes {
+            let name = label(&runtime.program);
+            match by.as_slice() {
+                [] if runtime.reads == Reads::Nothing => {
+                    self.notes
+                        .push(format!("{name} is built without CRIU: it restores nothing"));
+                }
+                [] if self.installed == Installed::No => {}
+                [] => problems.push((
+                    format!(
+                        "{name}: nothing has CRIU call premount{}",
+                        why(runtime.reads, scripts)
+                    ),
+                    "premount install",
+                )),
+                [_] => {}
+                [..] => {
+                    let files = list(by);
+                    self.notes
+                        .push(format!("{name}: CRIU calls premount for each of {files}"));
+                }
+            }
+        }
+        for (problem, remedy) in problems {
+            self.problem(problem, remedy);
+        }
+        if self.runtimes.is_empty() {
+            self.notes.push("neither crun nor runc found".to_owned());
+            let is_named = scripts.values().flatten().any(|script| is_premount(script));
+            if !is_named && self.installed != Installed::No {
+                self.problem(
+                    "nothing has CRIU call premount".to_owned(),
+                    "premount install",
+                );
+            }
+        }
+    }
+
+    fn judge_hooks(&mut self, node: &Node, engines: Vec<Engine>) -> Result<(), Error> {
+        let mut directories = node.hooks_directories();
+        directories.extend(
+            engines
+                .iter()
+                .flat_map(|it| it.hook_directories.iter().cloned()),
+        );
+        directories.sort();
+        directories.dedup();
+        let mut all = BTreeMap::new();
+        for directory in directories {
+            for (path, program) in hooks::find(&node.files, &directory)? {
+                if !is_premount(&program) {
+                    continue;
+                }
+                if node
+                    .files
+                    .find(&program)?
+                    .is_none_or(|found| !found.is_executable)
+                {
+                    let (path, program_shown) = (shown(&path), shown(&program));
+                    let remedy = if program == self.program {
+                        "premount install, or premount uninstall".to_owned()
+                    } else {
+                        format!("remove {path}, or put the program there")
+                    };
+                    self.problem(
+                        format!(
+                            "{path} names {program_shown}, which can't be executed: CRI-O doesn't start"
+                        ),
+                        remedy,
+                    );
+                }
+                all.insert(path, program);
+            }
+        }
+        for engine in engines {
+            let in_its = |path: &&PathBuf| {
+                let directory = path.parent().unwrap_or(path);
+                engine.hook_directories.iter().any(|its| its == directory)
+            };
+            let hooks: Vec<PathBuf> = all.keys().filter(in_its).cloned().collect();
+            self.judge_engine(&engine, &hooks, all.keys().next());
+            self.engines.push(Hooked { engine, hooks });
+        }
+        Ok(())
+    }
+
+    fn judge_engine(&mut self, engine: &Engine, hooks: &[PathBuf], elsewhere: Option<&PathBuf>) {
+        let name = label(&engine.program);
+        for reason in &engine.unusable {
+            self.problem(
+                format!("{name}: its configuration can't be understood: {reason}"),
+                "mend that file",
+            );
+        }
+        if engine.without_criu {
+            self.problem(
+                format!("{name} was told not to restore: enable_criu_support = false"),
+                "set enable_criu_support = true in /etc/crio/crio.conf.d, and restart CRI-O",
+            );
+        }
+        if let (false, [], Some(elsewhere)) = (engine.hook_directories.is_empty(), hooks, elsewhere)
+        {
+            let (directories, elsewhere) = (list(&engine.hook_directories), shown(elsewhere));
+            let directory = engine
+                .hook_directories
+                .last()
+                .map(|path| shown(path).to_string());
+            self.problem(
+                format!(
+                    "{name} reads hooks from {directories} alone, and premount's is {elsewhere}"
+                ),
+                format!(
+                    "premount install --hooks-dir {}, or add that directory to hooks_dir",
+                    directory.unwrap_or_default()
+                ),
+            );
+        }
+    }
+
+    /// A container's own file counts in place of the runtime's; the default one counts beside it.
+    fn judge_override(
+        &mut self,
+        node: &Node,
+        scripts: &Scripts,
+        found: &Override,
+    ) -> Result<(), Error> {
+        let text = node
+            .files
+            .read(&found.config, criu::MAX_SIZE)?
+            .unwrap_or_default();
+        let named = criu::action_scripts(&text);
+        let by_default = !reached_by(Reads::Default, scripts).is_empty();
+        let (container, config) = (shown(&found.container), shown(&found.config));
+        if by_default || named.iter().any(|script| is_premount(script)) {
+            self.notes.push(format!(
+                "{container} has CRIU read {config}, which is in order"
+            ));
+        } else if self.installed != Installed::No {
+            let program = shown(&self.program);
+            self.problem(
+                format!(
+                    "{container} has CRIU read {config} (annotation org.criu.config), which doesn't name \
+                     premount"
+                ),
+                format!("add the line \"action-script {program}\" to {config}"),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Why no file of CRIU's reaches premount.
+fn why(reads: Reads, scripts: &Scripts) -> String {
+    let names = |path: &str| {
+        let named = scripts.get(Path::new(path)).into_iter().flatten();
+        named.into_iter().any(|script| is_premount(script))
+    };
+    match reads {
+        Reads::Default => format!(
+            ": this crun, or its CRIU, is too old to read a file of its own; only {} counts",
+            criu::DEFAULT
+        ),
+        Reads::Crun if names(criu::RUNC) => {
+            format!(": {} doesn't name it, and hides {}", criu::CRUN, criu::RUNC)
+        }
+        Reads::Crun | Reads::Runc | Reads::Nothing => String::new(),
+    }
+}
+
+/// A program as a person knows it.
+pub fn label(program: &Program) -> String {
+    let name = match program.name {
+        "criu" => "CRIU",
+        "crio" => "CRI-O",
+        "podman" => "Podman",
+        name => name,
+    };
+    match &program.version {
+        Some(version) => format!("{name} {}", crate::escape::Escaped(version.as_bytes())),
+        None => name.to_owned(),
+    }
+}
+
+/// Paths in a sentence.
+pub fn list(paths: &[PathBuf]) -> String {
+    let shown: Vec<String> = paths.iter().map(|path| shown(path).to_string()).collect();
+    shown.join(", ")
+}
