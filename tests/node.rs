@@ -407,6 +407,96 @@ fn status_names_the_remedy_for_each_broken_state() {
 }
 
 #[test]
+fn status_reads_what_the_engines_were_told() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    let program = |path: &str| {
+        node.write(path, "");
+        fs::set_permissions(node.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let judged = |status: i32, wanted: &[&str]| {
+        let ended = node.call("status", &[]);
+        assert_eq!(ended.status, status, "{wanted:?}: {ended:?}");
+        for text in wanted {
+            assert!(ended.stdout.contains(text), "{text}: {}", ended.stdout);
+        }
+    };
+    program("usr/bin/crio");
+    program("usr/bin/podman");
+    judged(
+        0,
+        &["CRI-O at /usr/bin/crio: hooks from /usr/share/containers/oci/hooks.d, with"],
+    );
+
+    let crio = "etc/crio/crio.conf.d/10-node.conf";
+    node.write(
+        crio,
+        "[crio.runtime]\nhooks_dir = [\"/etc/containers/oci/hooks.d\"]\n",
+    );
+    judged(
+        1,
+        &[
+            "CRI-O reads hooks from /etc/containers/oci/hooks.d alone",
+            "Remedy: premount install --hooks-dir /etc/containers/oci/hooks.d",
+        ],
+    );
+    node.succeeds("install", &["--hooks-dir", "/etc/containers/oci/hooks.d"]);
+    judged(0, &[]);
+    // The later file has the last word.
+    node.write(
+        "etc/crio/crio.conf.d/20-more.conf",
+        "[crio.runtime]\nenable_criu_support = false\n",
+    );
+    judged(
+        1,
+        &["told not to restore", "set enable_criu_support = true"],
+    );
+    node.write(
+        "etc/crio/crio.conf.d/30-most.conf",
+        "[crio.runtime]\nenable_criu_support = true\n",
+    );
+    judged(0, &[]);
+    node.write(crio, "[crio.runtime\n");
+    judged(
+        1,
+        &["CRI-O: its configuration can't be understood: /etc/crio/crio.conf.d/10-node.conf"],
+    );
+    fs::remove_file(node.path(crio)).unwrap();
+
+    node.write(
+        "etc/containers/containers.conf",
+        "[engine]\nhooks_dir = [\"/srv/hooks\"]\n",
+    );
+    judged(1, &["Podman reads hooks from /srv/hooks alone"]);
+    fs::remove_file(node.path("etc/containers/containers.conf")).unwrap();
+
+    // A container with a configuration of its own for CRIU.
+    let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
+    node.write(
+        container,
+        r#"{"annotations": {"org.criu.config": "/etc/criu/mine.conf"}}"#,
+    );
+    node.write("etc/criu/mine.conf", "tcp-close\n");
+    judged(
+        1,
+        &[
+            "userdata/config.json has CRIU read /etc/criu/mine.conf (annotation org.criu.config)",
+            "Remedy: add the line \"action-script /usr/libexec/oci/hooks.d/premount\" to /etc/criu/mine.conf",
+        ],
+    );
+    node.write(
+        "etc/criu/mine.conf",
+        &format!("tcp-close\naction-script /{PROGRAM}\n"),
+    );
+    judged(0, &["which is in order"]);
+    let json = node.call("status", &["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["installed"], "this");
+    assert_eq!(json["engines"][0]["name"], "crio");
+    assert_eq!(json["problems"], serde_json::json!([]));
+}
+
+#[test]
 fn an_older_program_is_replaced_and_told_of() {
     let node = Node::new();
     node.succeeds("install", &[]);

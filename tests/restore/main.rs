@@ -24,6 +24,7 @@ mod first_start;
 mod matrix;
 #[path = "../model/mod.rs"]
 mod model;
+mod node;
 mod podman;
 mod workload;
 mod world;
@@ -39,6 +40,7 @@ fn main() {
     tests.extend(workload::tests());
     tests.extend(findings::tests());
     tests.extend(podman::tests());
+    tests.extend(node::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();
