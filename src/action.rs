@@ -43,7 +43,7 @@ pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
             Ok(bundle) if bundle.is_oci() => return Ok(Some(bundle)),
             Ok(bundle) => {
                 let directory = shown(&bundle.directory);
-                debug!(target: TARGET, %directory, "no OCI configuration");
+                debug!(target: TARGET, "no OCI configuration in {directory}");
             }
             Err(error) => {
                 debug!(target: TARGET, "{error}");
@@ -86,7 +86,7 @@ pub fn images_of_hook(bundle: &Path) -> Option<PathBuf> {
         .map(|images| PathBuf::from(format!("/proc/{runtime}/cwd")).join(images));
     named.or_else(|| {
         let beside = bundle.join("checkpoint");
-        sys::open_root(&beside).is_ok().then_some(beside)
+        sys::inode_of_root(&beside).is_ok().then_some(beside)
     })
 }
 

@@ -3,16 +3,17 @@
 //! anything that is there, and follows no link.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use tracing::info;
 
 use crate::config::Owner;
-use crate::error::{Cause, Failure, shown};
-use crate::escape::Escaped;
+use crate::error::{Cause, Failure};
+use crate::escape::Quoted;
 use crate::hosts::Hosts;
-use crate::log::TARGET;
+use crate::log::{self, TARGET};
 use crate::mount::MountpointKind;
 use crate::path::component_ends;
 use crate::plan::{Missing, Plan, PlannedMount, Status};
@@ -120,13 +121,20 @@ impl Making<'_> {
         let existing = *existing;
         let at = |cause| (existing, cause);
         let base = path.get(..existing).unwrap_or_default();
-        let mut directory = self.hosts.directory(*host, base).map_err(at)?;
+        // None: the root itself, which was what it has been when it was opened.
+        let mut directory = None;
+        let mut found = self.hosts.identity(*host);
+        if existing > 0 {
+            let base = self.hosts.directory(*host, base).map_err(at)?;
+            let inode = sys::inode(base.as_fd())
+                .map_err(Cause::system("fstat"))
+                .map_err(at)?;
+            found = Some(inode.identity);
+            directory = Some(base);
+        }
         // The plan judged this directory, its file system too: another one, moved here since, is
         // not ours to make anything in.
-        let found = sys::inode(directory.as_fd())
-            .map_err(Cause::system("fstat"))
-            .map_err(at)?;
-        if found.identity != *identity {
+        if found != Some(*identity) {
             return Err(at(Cause::Changed));
         }
         let mut start = existing;
@@ -134,50 +142,56 @@ impl Making<'_> {
             let name = path.get(start..end).unwrap_or_default();
             let name = name.strip_prefix(b"/").unwrap_or(name);
             start = end;
-            let kind = if end == path.len() {
+            let last = end == path.len();
+            let kind = if last {
                 kind
             } else {
                 MountpointKind::Directory
             };
-            let next = self
-                .make_one(&directory, name, end, kind)
+            directory = self
+                .make_one(directory.as_ref(), name, end, kind)
                 .map_err(|cause| (end, cause))?;
-            match next {
-                Some(next) => directory = next,
-                None => break,
-            }
         }
         Ok(())
     }
 
-    /// Makes one inode, or finds that it is there by now. Opens it, unless it is a new file.
+    /// Makes one inode in a directory (none: the root), or finds that it is there by now. Opens it if the
+    /// path goes on.
     fn make_one(
         &mut self,
-        directory: &OwnedFd,
+        directory: Option<&OwnedFd>,
         name: &[u8],
         end: usize,
         kind: MountpointKind,
     ) -> Result<Option<OwnedFd>, Cause> {
+        let last = end == self.missing.path.len();
+        let id = self.missing.host;
+        let parent = match directory {
+            Some(directory) => directory.as_fd(),
+            None => self.hosts.root(id)?,
+        };
         // Create first and look then: what came in between (another premount, the container) is
         // found by the same look.
         let (operation, made) = match kind {
-            MountpointKind::Directory => ("mkdirat", sys::make_directory(directory.as_fd(), name)),
-            MountpointKind::File => ("openat", sys::make_file(directory.as_fd(), name)),
+            MountpointKind::Directory => ("mkdirat", sys::make_directory(parent, name)),
+            MountpointKind::File => ("openat", sys::make_file(parent, name)),
         };
         match made {
             Ok(()) => self.note(end, kind),
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Cause::System { operation, errno }),
         }
-        if made.is_ok() && kind == MountpointKind::File {
+        if made.is_ok() && last {
             return Ok(None);
         }
+        let same_mount = self.hosts.has_to_stay(id);
+        let parent = match directory {
+            Some(directory) => directory.as_fd(),
+            None => self.hosts.root(id)?,
+        };
         // A directory of the container's may stand here instead of ours by now. That is no escape:
         // it is in the same source, and nothing of it changes but what it gets as a child.
-        let next = self
-            .hosts
-            .open_in(self.missing.host, directory.as_fd(), name)
-            .map_err(Cause::system("openat2"))?;
+        let next = sys::open_beneath(parent, name, same_mount).map_err(Cause::system("openat2"))?;
         match (
             sys::inode(next.as_fd())
                 .map_err(Cause::system("fstat"))?
@@ -188,7 +202,7 @@ impl Making<'_> {
             | (InodeKind::File, MountpointKind::File) => Ok(Some(next)),
             // A link is never a mountpoint of the plan's: it was put there meanwhile.
             (InodeKind::Link, _) => Err(Cause::Changed),
-            (_, needed) if end == self.missing.path.len() => Err(Cause::WrongKind { needed }),
+            (_, needed) if last => Err(Cause::WrongKind { needed }),
             _ => Err(Cause::NotADirectory),
         }
     }
@@ -196,13 +210,10 @@ impl Making<'_> {
     fn note(&mut self, end: usize, kind: MountpointKind) {
         let prefix = self.missing.path.get(..end).unwrap_or_default();
         let path = self.hosts.path(self.missing.host, prefix);
-        info!(
-            target: TARGET,
-            action = "created",
-            path = %shown(&path),
-            mount = %Escaped(self.mount),
-            "created {kind}"
-        );
+        log::about_mount("created", self.mount, Some(&path)).in_scope(|| {
+            let (path, mount) = (Quoted(path.as_os_str().as_bytes()), Quoted(self.mount));
+            info!(target: TARGET, "created {kind} path={path} mount={mount}");
+        });
         self.created.push(Created { path, kind });
     }
 }

@@ -29,13 +29,18 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Escaped text between double quotes, those within escaped too: for the fields of a log, where a path
-/// must not look like the field after it.
-pub struct Quoted<'a>(pub &'a str);
+/// [`Escaped`] between double quotes, those within escaped too: for the fields of a log, where a
+/// path must not look like the field after it.
+pub struct Quoted<'a>(pub &'a [u8]);
 
 impl Display for Quoted<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "\"{}\"", self.0.replace('"', "\\\""))
+        out.write_char('"')?;
+        for (nth, part) in self.0.split(|&byte| byte == b'"').enumerate() {
+            let before = if nth == 0 { "" } else { "\\\"" };
+            write!(out, "{before}{}", Escaped(part))?;
+        }
+        out.write_char('"')
     }
 }
 
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_quoted_path_can_not_look_like_two_fields() {
-        let forged = Quoted("/a\" mount=\"/b").to_string();
+        let forged = Quoted(b"/a\" mount=\"/b").to_string();
         assert_eq!(forged, r#""/a\" mount=\"/b""#);
     }
 

@@ -16,6 +16,8 @@ use crate::sys::{self, Inode, InodeKind};
 /// How many of the roots stay open at once. A container can have more mounts than a process may
 /// have descriptors; most lookups go to the last few.
 const OPEN_AT_ONCE: usize = 8;
+/// How many directories within them stay open at once: mountpoints come in flocks, as those in /etc.
+const PARENTS_AT_ONCE: usize = 4;
 
 /// One of the [`Hosts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +53,10 @@ pub enum Seen {
 #[derive(Debug, Default)]
 pub struct Hosts {
     roots: Vec<HostRoot>,
+    /// Of the roots; the one used last is the last.
     open: VecDeque<(HostId, OwnedFd)>,
+    /// Of directories within; likewise.
+    parents: VecDeque<((HostId, Vec<u8>), OwnedFd)>,
 }
 
 impl Hosts {
@@ -62,8 +67,20 @@ impl Hosts {
         path: PathBuf,
         recursive: bool,
     ) -> Result<(HostId, MountpointKind), Errno> {
+        let inode = sys::inode_of_root(&path)?;
+        Ok(self.add_as(path, recursive, inode))
+    }
+
+    /// Adds the path of the rootfs, and keeps it open: everything begins there.
+    pub fn add_rootfs(&mut self, path: PathBuf) -> Result<(HostId, MountpointKind), Errno> {
         let fd = sys::open_root(&path)?;
         let inode = sys::inode(fd.as_fd())?;
+        let (id, kind) = self.add_as(path, true, inode);
+        self.keep_open(id, fd);
+        Ok((id, kind))
+    }
+
+    fn add_as(&mut self, path: PathBuf, recursive: bool, inode: Inode) -> (HostId, MountpointKind) {
         let kind = match inode.kind {
             InodeKind::Directory => MountpointKind::Directory,
             InodeKind::File | InodeKind::Link => MountpointKind::File,
@@ -75,8 +92,7 @@ impl Hosts {
             stripped: false,
             inode,
         });
-        self.keep_open(id, fd);
-        Ok((id, kind))
+        (id, kind)
     }
 
     /// The host path of `path` in the root `id`.
@@ -102,20 +118,53 @@ impl Hosts {
                 None => Err(Cause::Below),
             };
         }
-        let found = match self.open(id, path, sys::open_beneath) {
-            Ok(found) => found,
+        let seen = if self.has_to_stay(id) {
+            self.look_by_opening(id, path)
+        } else {
+            self.look_in_parent(id, path)
+        };
+        match seen {
             Err(Cause::System {
                 errno: Errno::ENOENT,
                 ..
-            }) => return Ok(Seen::Missing),
+            }) => Ok(Seen::Missing),
             Err(Cause::System {
                 errno: Errno::ELOOP | Errno::ENOTDIR,
                 ..
-            }) => {
-                return Ok(Seen::Blocked);
-            }
-            Err(cause) => return Err(cause),
+            }) => Ok(Seen::Blocked),
+            other => other,
+        }
+    }
+
+    /// Looks at the last component in the directory before it, which is open already or will be of use.
+    fn look_in_parent(&mut self, id: HostId, path: &[u8]) -> Result<Seen, Cause> {
+        let end = path.iter().rposition(|&byte| byte == b'/');
+        let (parent, name) = match end {
+            Some(end) => (
+                path.get(..end).unwrap_or_default(),
+                path.get(end + 1..).unwrap_or_default(),
+            ),
+            None => (&[][..], path),
         };
+        let parent = self.parent(id, parent)?;
+        match sys::inode_in(parent, name)
+            .map_err(Cause::system("newfstatat"))?
+            .kind
+        {
+            InodeKind::Directory => Ok(Seen::Directory),
+            InodeKind::File => Ok(Seen::File),
+            InodeKind::Link => match sys::read_link_in(parent, name) {
+                Ok(text) => Ok(Seen::Link(text)),
+                // It was a link a moment ago.
+                Err(Errno::EINVAL | Errno::ENOENT) => Err(Cause::Changed),
+                Err(errno) => Err(Cause::system("readlinkat")(errno)),
+            },
+        }
+    }
+
+    /// Looks by a walk of the kernel's that stays on the root's own mount.
+    fn look_by_opening(&mut self, id: HostId, path: &[u8]) -> Result<Seen, Cause> {
+        let found = self.open(id, path, sys::open_beneath)?;
         match sys::inode(found.as_fd())
             .map_err(Cause::system("fstat"))?
             .kind
@@ -129,15 +178,30 @@ impl Hosts {
         }
     }
 
+    /// The directory at `path` in the root `id`, open for as long as others aren't asked for. To look
+    /// only: what it is called may change, so whoever makes something opens it anew.
+    pub fn parent(&mut self, id: HostId, path: &[u8]) -> Result<BorrowedFd<'_>, Cause> {
+        if path.is_empty() {
+            return self.root(id);
+        }
+        let of_it = |((of, at), _): &((HostId, Vec<u8>), OwnedFd)| *of == id && at == path;
+        if let Some(index) = self.parents.iter().position(of_it) {
+            let used = self.parents.remove(index);
+            self.parents.extend(used);
+        } else {
+            let fd = self.directory(id, path)?;
+            if self.parents.len() == PARENTS_AT_ONCE {
+                self.parents.pop_front();
+            }
+            self.parents.push_back(((id, path.to_owned()), fd));
+        }
+        let last = self.parents.back().map(|(_, fd)| fd.as_fd());
+        last.ok_or(Cause::Below)
+    }
+
     /// Opens the directory at `path` in the root `id`, no link followed on the way.
     pub fn directory(&mut self, id: HostId, path: &[u8]) -> Result<OwnedFd, Cause> {
         self.open(id, path, sys::open_directory_beneath)
-    }
-
-    /// Opens what a path in the directory `parent`, which lies in the root `id`, leads to.
-    pub fn open_in(&self, id: HostId, parent: BorrowedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-        let same_mount = self.roots.get(id.0).is_some_and(HostRoot::has_to_stay);
-        sys::open_beneath(parent, name, same_mount)
     }
 
     fn open(
@@ -146,7 +210,7 @@ impl Hosts {
         path: &[u8],
         open: impl Fn(BorrowedFd, &[u8], bool) -> Result<OwnedFd, Errno>,
     ) -> Result<OwnedFd, Cause> {
-        let same_mount = self.roots.get(id.0).is_some_and(HostRoot::has_to_stay);
+        let same_mount = self.has_to_stay(id);
         match open(self.root(id)?, path, same_mount) {
             // A mount of the host's is in the way, which a bind without `rbind` doesn't show.
             Err(Errno::EXDEV) if same_mount => {
@@ -166,16 +230,20 @@ impl Hosts {
             root.stripped = true;
         }
         self.open.retain(|(open, _)| *open != id);
+        self.parents.retain(|((of, _), _)| *of != id);
         self.keep_open(id, stripped);
         Ok(())
     }
 
-    fn root(&mut self, id: HostId) -> Result<BorrowedFd<'_>, Cause> {
-        if !self.open.iter().any(|(open, _)| *open == id) {
+    /// The root `id` itself, open.
+    pub fn root(&mut self, id: HostId) -> Result<BorrowedFd<'_>, Cause> {
+        if let Some(index) = self.open.iter().position(|(open, _)| *open == id) {
+            let used = self.open.remove(index);
+            self.open.extend(used);
+        } else {
             let root = self.roots.get(id.0).ok_or(Cause::Below)?;
             let mut fd = sys::open_root(&root.path).map_err(Cause::Source)?;
-            // Opened by its path once more: it has to be what it was, since what lies in it has
-            // been judged already.
+            // Opened by its path only now, or once more: it has to be what it was.
             let inode = sys::inode(fd.as_fd()).map_err(Cause::system("fstat"))?;
             if inode.identity != root.inode.identity {
                 return Err(Cause::Changed);
@@ -185,8 +253,19 @@ impl Hosts {
             }
             self.keep_open(id, fd);
         }
-        let open = self.open.iter().find(|(open, _)| *open == id);
-        open.map(|(_, fd)| fd.as_fd()).ok_or(Cause::Below)
+        let last = self.open.back().map(|(_, fd)| fd.as_fd());
+        last.ok_or(Cause::Below)
+    }
+
+    /// Whether a mount of the host's below the root is in the way, rather than in view.
+    pub fn has_to_stay(&self, id: HostId) -> bool {
+        let root = self.roots.get(id.0);
+        root.is_some_and(|root| !root.recursive && !root.stripped)
+    }
+
+    /// What the root `id` is.
+    pub fn identity(&self, id: HostId) -> Option<(u64, u64)> {
+        self.roots.get(id.0).map(|root| root.inode.identity)
     }
 
     fn keep_open(&mut self, id: HostId, fd: OwnedFd) {
@@ -194,12 +273,5 @@ impl Hosts {
             self.open.pop_front();
         }
         self.open.push_back((id, fd));
-    }
-}
-
-impl HostRoot {
-    /// Whether a mount of the host's below it is in the way, rather than in view.
-    fn has_to_stay(&self) -> bool {
-        !self.recursive && !self.stripped
     }
 }

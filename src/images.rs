@@ -5,6 +5,7 @@
 //!
 //! A checkpoint is somebody else's input. What is read here is bounded, and names places at most.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use prost::Message;
@@ -101,11 +102,16 @@ pub struct Namespace {
 
 /// Reads all mount namespaces in an image directory, that of the root process first.
 pub fn read(directory: &Path) -> Result<Vec<Namespace>, Error> {
-    let names = sys::list(directory).map_err(|errno| Error::Unreadable {
-        file: directory.to_owned(),
-        operation: "open",
-        errno,
-    })?;
+    let unreadable = |operation| {
+        move |errno| Error::Unreadable {
+            file: directory.to_owned(),
+            operation,
+            errno,
+        }
+    };
+    let open = sys::open_to_list(directory).map_err(unreadable("open"))?;
+    let names = sys::list(open.as_fd()).map_err(unreadable("getdents64"))?;
+    drop(open);
     // CRIU numbers namespaces as it meets them, from the root process on.
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| number(name)).collect();
     numbers.sort_unstable();

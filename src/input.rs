@@ -2,7 +2,7 @@
 //! Bytes from files and pipes that somebody else wrote, bounded in size and in time.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
@@ -29,12 +29,29 @@ pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
         return Err(Error::invalid(path, "", "not a regular file"));
     }
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    read_all(File::from(fd), path, limit, size.min(limit))
+    let mut file = File::from(fd);
+    if size == 0 || size > limit {
+        // A file of the kernel's own tells no size.
+        return read_all(file, path, limit, 0);
+    }
+    // As long as it was a moment ago: one read, and none to hear that it is the end.
+    let mut bytes = vec![0; size];
+    let mut length = 0;
+    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable("read")(sys::errno_of(&error))),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// Reads `stream` to its end, `limit` bytes at most. `file` is what errors call it.
 pub fn read_stream(stream: impl Read, file: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    read_all(stream, file, limit, 0)
+    read_all(stream, file, limit, 4 << 10)
 }
 
 fn read_all(

@@ -166,14 +166,18 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
             report::print(*task, options.format, &report)?;
             fails = findings.map(|all| all.iter().any(|finding| finding.criu.is_some()));
         }
-        Trigger::Hook | Trigger::Action { .. } => report::log(&plan, &outcomes),
+        Trigger::Hook | Trigger::Action { .. } => report::log_all(&plan, &outcomes),
     }
+    let is_missing = plan.mounts.iter().any(|planned: &PlannedMount| {
+        matches!(planned.status, Status::Missing(_) | Status::Undecided)
+    });
+    // The process is about to end, and the kernel frees all of it at once: closing each descriptor and
+    // freeing each path before would cost a restore more than it gives.
+    std::mem::forget(plan);
     if subject.first_start {
         // The runtime is about to judge all of this itself, and no CRIU is waiting for it.
         return Ok(Verdict::default());
     }
-    let missing =
-        |planned: &PlannedMount| matches!(planned.status, Status::Missing(_) | Status::Undecided);
     let only_looked_for = matches!(
         trigger,
         Trigger::ByHand {
@@ -183,7 +187,7 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
     );
     Ok(Verdict {
         // A whole checkpoint tells better than its mountpoints alone.
-        missing: only_looked_for && fails.unwrap_or_else(|| plan.mounts.iter().any(missing)),
+        missing: only_looked_for && fails.unwrap_or(is_missing),
         failures: outcomes
             .into_iter()
             .filter_map(|outcome| outcome.failure)

@@ -3,18 +3,19 @@
 //! to the systemd journal, with fields. CRIU writes the standard error of its script into restore.log,
 //! a runtime that of a failing hook into its own error; the journal is where a node's owner looks.
 
-use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, stderr};
+use std::path::Path;
 
-use tracing::{Metadata, Span, warn};
+use tracing::field::display;
+use tracing::{Metadata, Span, error_span, warn};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::cli::{LogLevel, LogTo};
-use crate::escape::{Escaped, Quoted};
+use crate::error::shown;
+use crate::escape::Escaped;
 
 /// The variable that has the level where the command line doesn't say it.
 pub const VARIABLE: &str = "PREMOUNT_LOG";
@@ -91,7 +92,7 @@ fn journal() -> Option<tracing_journald::Layer> {
     Some(layer)
 }
 
-/// Standard error. Which container and bundle it is about goes without saying there.
+/// Standard error. Spans are for the journal: a line has in its message what there is to say.
 fn lines<S>() -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
@@ -99,8 +100,7 @@ where
     let watched = stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
-        .with_ansi(watched)
-        .fmt_fields(debug_fn(write_field));
+        .with_ansi(watched);
     let events = filter_fn(is_event);
     if watched {
         lines.with_filter(events).boxed()
@@ -113,25 +113,6 @@ fn is_event(metadata: &Metadata<'_>) -> bool {
     metadata.is_event()
 }
 
-/// The message, then fields as `name="value"`. Values come escaped; a quote in one must not look like
-/// its end.
-fn write_field(
-    out: &mut Writer<'_>,
-    field: &tracing::field::Field,
-    value: &dyn fmt::Debug,
-) -> fmt::Result {
-    match field.name() {
-        "message" => write!(out, "{value:?}"),
-        // The message says it.
-        "action" => Ok(()),
-        name => {
-            let mut text = String::new();
-            write!(text, "{value:?}")?;
-            write!(out, " {name}={}", Quoted(&text))
-        }
-    }
-}
-
 /// Whether anybody is told of which container and bundle it is all about.
 pub fn names_container() -> bool {
     !Span::current().is_none()
@@ -139,5 +120,16 @@ pub fn names_container() -> bool {
 
 /// Notes something of the container that it is all about, for every line from here on.
 pub fn note(field: &str, value: &[u8]) {
-    Span::current().record(field, tracing::field::display(Escaped(value)));
+    Span::current().record(field, display(Escaped(value)));
+}
+
+/// What became of a mount, as fields of the lines within.
+pub fn about_mount(action: &'static str, mount: &[u8], path: Option<&Path>) -> Span {
+    error_span!(
+        target: TARGET,
+        "mount",
+        action,
+        mount = %Escaped(mount),
+        path = path.map(|path| display(shown(path))),
+    )
 }

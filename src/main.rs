@@ -10,8 +10,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use premount::action::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_before_restore};
 use premount::cli::{Cli, Command, LogLevel};
-use premount::error::{Failure, shown};
-use premount::escape::Escaped;
 use premount::{Call, Task, Trigger, log, run, sys};
 use tracing::field::Empty;
 use tracing::{error, error_span};
@@ -51,7 +49,9 @@ fn main() -> ExitCode {
     match run(&call) {
         Ok(verdict) => {
             for failure in &verdict.failures {
-                log_failure(failure);
+                let path = failure.host_path.as_deref();
+                log::about_mount("failed", &failure.mount, path)
+                    .in_scope(|| error!(target: log::TARGET, "{failure}"));
             }
             ExitCode::from(verdict.status())
         }
@@ -60,19 +60,6 @@ fn main() -> ExitCode {
             ExitCode::from(error.status())
         }
     }
-}
-
-/// The line has it all already; the fields are for the journal.
-fn log_failure(failure: &Failure) {
-    let path = failure.host_path.as_deref();
-    let fields = error_span!(
-        target: log::TARGET,
-        "mount",
-        action = "failed",
-        mount = %Escaped(&failure.mount),
-        path = path.map(|path| tracing::field::display(shown(path))),
-    );
-    fields.in_scope(|| error!(target: log::TARGET, "{failure}"));
 }
 
 /// What is asked, or the exit status where that can't be told.

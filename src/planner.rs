@@ -3,7 +3,6 @@
 //! only the checkpoint knows of. Looks only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -30,7 +29,9 @@ impl Plan {
             operation: "open",
             errno,
         };
-        let (root, kind) = hosts.add(config.rootfs.clone(), true).map_err(unreadable)?;
+        let (root, kind) = hosts
+            .add_rootfs(config.rootfs.clone())
+            .map_err(unreadable)?;
         if kind != MountpointKind::Directory {
             return Err(Error::invalid(
                 &config.rootfs,
@@ -207,11 +208,12 @@ impl Planner {
     ) -> Result<Status, (usize, Cause)> {
         let base = path.get(..existing).unwrap_or_default();
         let at = |cause| (existing, cause);
-        let directory = self.tree.hosts.directory(host, base).map_err(at)?;
-        let inode = sys::inode(directory.as_fd())
+        let directory = self.tree.hosts.parent(host, base).map_err(at)?;
+        let identity = sys::inode(directory)
             .map_err(Cause::system("fstat"))
-            .map_err(at)?;
-        let file_system = sys::file_system(directory.as_fd())
+            .map_err(at)?
+            .identity;
+        let file_system = sys::file_system(directory)
             .map_err(Cause::system("fstatfs"))
             .map_err(at)?;
         if let Some(name) = file_system.kernel {
@@ -228,7 +230,7 @@ impl Planner {
         }
         let mut from = existing;
         for end in component_ends(&path).filter(|&end| end > existing) {
-            let below = Below::new(inode.identity, &path, existing, end);
+            let below = Below::new(identity, &path, existing, end);
             let last = end == path.len();
             match self.tree.planned.get(&below) {
                 None => {
@@ -250,7 +252,7 @@ impl Planner {
             host,
             path,
             existing,
-            identity: inode.identity,
+            identity,
             from,
         }))
     }

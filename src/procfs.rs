@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What proc(5) tells of the processes that called: of CRIU and of the runtime.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+
 use nix::errno::Errno;
 
 use crate::sys::errno_of;
 
+/// How much is read at once, in bytes: more than a command line usually has.
+const AT_ONCE: usize = 16 << 10;
+
 /// The parent of a process, from proc_pid_stat(5).
 pub fn parent_of(pid: i32) -> Result<i32, Errno> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).map_err(|error| errno_of(&error))?;
+    let text = read(&format!("/proc/{pid}/stat"))?;
     // The name in brackets may hold anything, brackets and blanks too: start behind the last one.
     let after_name = text
         .iter()
@@ -26,8 +32,30 @@ pub fn parent_of(pid: i32) -> Result<i32, Errno> {
 
 /// The arguments of a process, from proc_pid_cmdline(5).
 pub fn arguments_of(pid: i32) -> Result<Vec<Vec<u8>>, Errno> {
-    let text = std::fs::read(format!("/proc/{pid}/cmdline")).map_err(|error| errno_of(&error))?;
+    let text = read(&format!("/proc/{pid}/cmdline"))?;
     Ok(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+}
+
+/// Reads a file of proc(5). It answers a read with all that it has, so one that comes up short was the
+/// last.
+fn read(path: &str) -> Result<Vec<u8>, Errno> {
+    let mut file = File::open(path).map_err(|error| errno_of(&error))?;
+    let mut text = Vec::new();
+    loop {
+        let length = text.len();
+        text.resize(length + AT_ONCE, 0);
+        let rest = text.get_mut(length..).unwrap_or_default();
+        match file.read(rest) {
+            Ok(read) => {
+                text.truncate(length + read);
+                if read < AT_ONCE {
+                    return Ok(text);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => text.truncate(length),
+            Err(error) => return Err(errno_of(&error)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! their own. [`crate::walk`] goes through it; nothing is created here.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::error::Cause;
@@ -206,8 +205,8 @@ impl MountTree {
         for existing in ends.into_iter().rev().skip(1).chain([0]) {
             let base = place.path.get(..existing).unwrap_or_default();
             if let Seen::Directory = self.hosts.look(id, base)? {
-                let directory = self.hosts.directory(id, base)?;
-                let inode = sys::inode(directory.as_fd()).map_err(Cause::system("fstat"))?;
+                let directory = self.hosts.parent(id, base)?;
+                let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
                 let below = Below::new(inode.identity, &place.path, existing, place.path.len());
                 return Ok(self.planned.get(&below).copied());
             }

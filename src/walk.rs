@@ -131,8 +131,11 @@ impl MountTree {
                     return Err(Cause::TooLong);
                 }
                 walk.at.path.truncate(directory);
-                walk.rest = path::join(&text, &walk.rest);
-                if text.first() == Some(&b'/') {
+                let is_absolute = text.first() == Some(&b'/');
+                let first = text.iter().position(|&byte| byte != b'/');
+                let relative = text.get(first.unwrap_or(text.len())..).unwrap_or_default();
+                walk.rest = path::join(relative, &walk.rest);
+                if is_absolute {
                     // In the container's view, so from the container's root.
                     self.enter(walk, MountId::ROOT);
                 }

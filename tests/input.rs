@@ -162,7 +162,15 @@ fn a_configuration_that_may_not_be_read_is_refused() {
     if nix::unistd::geteuid().is_root() {
         call.uid(65534).gid(65534);
     }
-    let output = call.output().unwrap();
+    // Another test's child can hold the copy open for writing between its fork and its exec.
+    let output = loop {
+        match call.output() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            other => break other.unwrap(),
+        }
+    };
     let ended = Ended {
         status: output.status.code().unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),

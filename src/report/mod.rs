@@ -19,10 +19,10 @@ use crate::Task;
 use crate::cli::Format;
 use crate::create::{Created, Outcome};
 use crate::error::{Error, shown};
-use crate::escape::Escaped;
+use crate::escape::{Escaped, Quoted};
 use crate::findings::Finding;
 use crate::images::Namespace;
-use crate::log::TARGET;
+use crate::log::{self, TARGET};
 use crate::mount::MountpointKind;
 use crate::path::component_ends;
 use crate::plan::{Missing, Plan, PlannedMount, Status};
@@ -133,27 +133,25 @@ fn write(text: &str) -> Result<(), Error> {
 
 /// Says what was not judged, and the sum of all, on standard error. What was created has been said
 /// when it was, and what failed is said with the verdict.
-pub fn log(plan: &Plan, outcomes: &[Outcome]) {
+pub fn log_all(plan: &Plan, outcomes: &[Outcome]) {
     for planned in &plan.mounts {
-        let mount = Escaped(planned.mount.written.as_bytes());
+        let written = planned.mount.written.as_bytes();
+        let (mount, path) = (Quoted(written), planned.host_path.as_deref());
+        let fields = || log::about_mount("none", written, path);
         match &planned.status {
-            Status::Unjudged(file_system) => {
-                let below = Escaped(file_system.as_bytes());
-                info!(target: TARGET, %mount, %below, "mountpoint not judged");
-            }
-            Status::Undecided => {
-                let path = planned
-                    .host_path
-                    .as_deref()
-                    .map(|path| path.as_os_str().as_bytes());
-                let path = Escaped(path.unwrap_or_default());
+            Status::Unjudged(file_system) => fields().in_scope(|| {
+                let below = Quoted(file_system.as_bytes());
+                info!(target: TARGET, "mountpoint not judged mount={mount} below={below}");
+            }),
+            Status::Undecided => fields().in_scope(|| {
+                let path = path.map(|path| path.as_os_str().as_bytes());
+                let path = Quoted(path.unwrap_or_default());
                 info!(
                     target: TARGET,
-                    %mount,
-                    %path,
-                    "mountpoint missing, and nothing tells whether it is a directory or a file"
+                    "mountpoint missing, and nothing tells whether it is a directory or a file \
+                     mount={mount} path={path}"
                 );
-            }
+            }),
             _ => {}
         }
     }

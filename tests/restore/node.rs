@@ -31,7 +31,7 @@ pub fn tests() -> Vec<Test> {
             tests.push(Test::new(root, &name, move || in_force(root, runtime)));
             let name = format!("{}::node::the_journal_has_what_was_made", runtime.name());
             tests.push(Test::new(root, &name, move || {
-                journal(World::new(root, runtime))
+                journal(World::new(root, runtime));
             }));
         }
         tests.push(Test::new(
@@ -289,7 +289,10 @@ fn journal(mut world: World) {
             thread::sleep(Duration::from_millis(50));
         };
         for (field, value) in [
-            ("MESSAGE", "created directory"),
+            (
+                "MESSAGE",
+                "created directory path=\"/w/sources/secrets/token\" mount=\"/run/secrets/token\"",
+            ),
             ("PREMOUNT_ACTION", "created"),
             ("PREMOUNT_MOUNT", "/run/secrets/token"),
             ("PREMOUNT_CONTAINER", "c1"),
