@@ -17,6 +17,8 @@ mod as_root;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod containerd;
+mod counter;
 mod differential;
 mod enter;
 mod findings;
@@ -41,6 +43,7 @@ fn main() {
     tests.extend(findings::tests());
     tests.extend(podman::tests());
     tests.extend(node::tests());
+    tests.extend(containerd::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();

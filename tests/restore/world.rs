@@ -310,11 +310,7 @@ impl World {
             .output()
             .unwrap();
         let state: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let table = fs::read_to_string(format!("/proc/{}/mountinfo", state["pid"])).unwrap();
-        let mountpoint = |line: &str| unescaped(line.split(' ').nth(4).unwrap());
-        let mut mountpoints: Vec<String> = table.lines().map(mountpoint).collect();
-        mountpoints.sort();
-        mountpoints
+        mountpoints_of(&state["pid"].to_string())
     }
 
     /// Ends the container, if there is one.
@@ -368,6 +364,15 @@ impl World {
 /// The rootfs.
 pub fn rootfs() -> PathBuf {
     Path::new(BUNDLE).join("rootfs")
+}
+
+/// The mountpoints that a process sees.
+pub fn mountpoints_of(pid: &str) -> Vec<String> {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    let mountpoint = |line: &str| unescaped(line.split(' ').nth(4).unwrap());
+    let mut mountpoints: Vec<String> = table.lines().map(mountpoint).collect();
+    mountpoints.sort();
+    mountpoints
 }
 
 fn count() -> u64 {
