@@ -19,6 +19,7 @@ mod cases;
 mod common;
 mod containerd;
 mod counter;
+mod crio;
 mod differential;
 mod enter;
 mod findings;
@@ -44,6 +45,7 @@ fn main() {
     tests.extend(podman::tests());
     tests.extend(node::tests());
     tests.extend(containerd::tests());
+    tests.extend(crio::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();
