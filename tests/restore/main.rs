@@ -20,6 +20,7 @@ mod common;
 mod containerd;
 mod counter;
 mod crio;
+mod crio_node;
 mod differential;
 mod enter;
 mod findings;
