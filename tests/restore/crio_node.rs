@@ -71,6 +71,26 @@ impl Container {
         config["linux"]["cgroupsPath"] = json!(format!("/{cgroup}-{}", self.number));
         // The hybrid hierarchies of some hosts have no controllers to give.
         config["linux"].as_object_mut().unwrap().remove("resources");
+        // The capture's request had none of these; that of the kubelet has them.
+        config["linux"]["maskedPaths"] = json!([
+            "/proc/asound",
+            "/proc/acpi",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/sys/firmware"
+        ]);
+        config["linux"]["readonlyPaths"] = json!([
+            "/proc/bus",
+            "/proc/fs",
+            "/proc/irq",
+            "/proc/sys",
+            "/proc/sysrq-trigger"
+        ]);
         config["mounts"].as_array_mut().unwrap().push(json!({
             "destination": "/count", "type": "bind", "source": counter::VOLUME,
             "options": ["rbind", "rprivate", "rw", "bind"]
