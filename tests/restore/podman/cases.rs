@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The containers of Podman's matrix: what is mounted in which volume, and which runtime's restore fails
+//! without premount.
+
+use crate::world::Runtime::{self, Crun, Runc};
+
+/// A container.
+pub struct Case {
+    pub name: &'static str,
+    /// What is told to `podman run`, beyond what each of them takes.
+    pub options: &'static [&'static str],
+    /// What the process does before it counts.
+    pub script: &'static str,
+    /// The volume that something is mounted in.
+    pub volume: Volume,
+    /// The mountpoint in that volume.
+    pub mountpoint: Mountpoint,
+    /// The runtimes whose restore fails without premount.
+    pub fails_without: &'static [Runtime],
+}
+
+/// What a volume is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Volume {
+    /// A directory of the host's.
+    Host,
+    /// Podman's own, with the name `named`.
+    Named,
+}
+
+/// A mountpoint, by its path in the volume.
+#[derive(Clone, Copy)]
+pub enum Mountpoint {
+    Directory(&'static str),
+    File(&'static str),
+}
+
+const BOTH: &[Runtime] = &[Runc, Crun];
+
+const NOTHING: Case = Case {
+    name: "",
+    options: &[],
+    script: "",
+    volume: Volume::Host,
+    mountpoint: Mountpoint::Directory(""),
+    fails_without: &[Crun],
+};
+
+/// What the process itself has mounted in the volume, which config.json doesn't have.
+pub const WORKLOAD: Case = Case {
+    name: "a_tmpfs_that_the_process_mounted_in_a_volume",
+    options: &["--cap-add=SYS_ADMIN", "--volume=/w/volume:/data"],
+    script: "mkdir /data/cache; mount -t tmpfs t /data/cache",
+    mountpoint: Mountpoint::Directory("cache"),
+    fails_without: BOTH,
+    ..NOTHING
+};
+
+/// crun makes no mountpoint in a volume. runc does, but where an ancestor by name is a tmpfs.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "a_volume_in_a_volume",
+        options: &[
+            "--volume=/w/volume:/data",
+            "--volume=/w/nested:/data/lower/directory",
+        ],
+        mountpoint: Mountpoint::Directory("lower/directory"),
+        ..NOTHING
+    },
+    Case {
+        name: "a_file_in_a_volume",
+        options: &[
+            "--volume=/w/volume:/data",
+            "--volume=/w/file:/data/conf.d/file",
+        ],
+        mountpoint: Mountpoint::File("conf.d/file"),
+        ..NOTHING
+    },
+    Case {
+        name: "a_volume_in_a_named_volume",
+        options: &["--volume=named:/data", "--volume=/w/nested:/data/nested"],
+        volume: Volume::Named,
+        mountpoint: Mountpoint::Directory("nested"),
+        ..NOTHING
+    },
+    Case {
+        name: "a_tmpfs_in_a_volume",
+        options: &["--volume=/w/volume:/data", "--tmpfs=/data/cache"],
+        mountpoint: Mountpoint::Directory("cache"),
+        ..NOTHING
+    },
+    Case {
+        // Which mounts a tmpfs on /run.
+        name: "a_volume_in_a_volume_in_run_with_read_only",
+        options: &[
+            "--read-only",
+            "--volume=/w/volume:/run/data",
+            "--volume=/w/nested:/run/data/nested",
+        ],
+        mountpoint: Mountpoint::Directory("nested"),
+        fails_without: BOTH,
+        ..NOTHING
+    },
+    Case {
+        // Which mounts a tmpfs on /run too.
+        name: "a_volume_in_a_volume_in_run_with_systemd_always",
+        options: &[
+            "--systemd=always",
+            "--volume=/w/volume:/run/data",
+            "--volume=/w/nested:/run/data/nested",
+        ],
+        mountpoint: Mountpoint::Directory("nested"),
+        fails_without: BOTH,
+        ..NOTHING
+    },
+    WORKLOAD,
+];

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Each container of the matrix: checkpointed and restored in place, and from an archive under a new
+//! name, with its volume new in between; first without premount where that fails, then with it.
+
+use std::fs;
+
+use super::cases::{CASES, Case, Mountpoint, Volume};
+use super::engine::{NAME, Podman, count, log, wait_beyond};
+use crate::Test;
+use crate::enter::Root;
+use crate::world::Runtime;
+
+const NEW_NAME: &str = "new";
+const ARCHIVE: &str = "/w/archive";
+
+/// Each case with each runtime that reads a CRIU configuration of its own: without `manage-cgroups` in
+/// it CRIU would copy the host's other cgroup hierarchies.
+pub fn tests() -> Vec<Test> {
+    let runtimes = [
+        (Root::Debian13, Runtime::Runc),
+        (Root::Sid, Runtime::Runc),
+        (Root::Sid, Runtime::Crun),
+    ];
+    let mut tests = Vec::new();
+    for case in CASES {
+        for (root, runtime) in runtimes {
+            let name = format!("podman::{}::{}", case.name, runtime.name());
+            tests.push(Test::new(root, &name, move || restores(case, runtime)));
+        }
+    }
+    tests
+}
+
+fn restores(case: &'static Case, runtime: Runtime) {
+    let trial = Trial {
+        podman: Podman::new(runtime),
+        case,
+        fails_without: case.fails_without.contains(&runtime),
+    };
+    trial.podman.run(case);
+    trial.assert_mountpoint("the first start");
+
+    let podman = &trial.podman;
+    podman.succeeds(&["container", "checkpoint", "--keep", NAME]);
+    trial.restore(Way::InPlace);
+
+    // A volume's content would come along in the archive, mountpoints and all.
+    podman.succeeds(&[
+        "container",
+        "checkpoint",
+        "--ignore-volumes",
+        "--export",
+        ARCHIVE,
+        NAME,
+    ]);
+    podman.remove(NAME);
+    trial.restore(Way::Import);
+    podman.remove(NEW_NAME);
+}
+
+/// How Podman restores.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    InPlace,
+    Import,
+}
+
+impl Way {
+    /// Keeps CRIU's log.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::InPlace => &["container", "restore", "--keep", NAME],
+            Self::Import => &[
+                "container",
+                "restore",
+                "--keep",
+                "--ignore-volumes",
+                "--import",
+                ARCHIVE,
+                "--name",
+                NEW_NAME,
+            ],
+        }
+    }
+}
+
+struct Trial {
+    podman: Podman,
+    case: &'static Case,
+    fails_without: bool,
+}
+
+impl Trial {
+    /// Restores what has just been checkpointed.
+    fn restore(&self, way: Way) {
+        let counted = count();
+        if self.fails_without {
+            self.renew_volume(way);
+            self.podman.set_premount(false);
+            let alone = self.podman.call(way.arguments());
+            assert!(
+                !alone.status.success(),
+                "{way:?}: succeeds without premount"
+            );
+            assert!(
+                log().contains("Can't stat mountpoint"),
+                "{way:?} without premount: CRIU failed otherwise: {}",
+                log()
+            );
+        }
+        self.renew_volume(way);
+        self.podman.set_premount(true);
+        let with = self.podman.call(way.arguments());
+        let log = log();
+        assert!(with.status.success(), "{way:?} with premount: {log}");
+        assert!(
+            log.contains("INFO premount: "),
+            "{way:?}: it wasn't called: {log}"
+        );
+        wait_beyond(counted);
+        self.assert_mountpoint(&format!("{way:?}"));
+    }
+
+    fn renew_volume(&self, way: Way) {
+        if let (Way::Import, Volume::Named) = (way, self.case.volume) {
+            // With it goes a container that is left of a restore that failed. Podman makes a new one.
+            self.podman.succeeds(&["volume", "rm", "--force", "named"]);
+            return;
+        }
+        if let Way::Import = way {
+            self.podman.remove(NEW_NAME);
+        }
+        let path = self.case.volume.path();
+        fs::remove_dir_all(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+    }
+
+    fn assert_mountpoint(&self, after: &str) {
+        let at = |path| self.case.volume.path().join(path);
+        let (path, is_there) = match self.case.mountpoint {
+            Mountpoint::Directory(path) => (at(path), at(path).is_dir()),
+            Mountpoint::File(path) => (at(path), at(path).is_file()),
+        };
+        assert!(is_there, "after {after} there is no {}", path.display());
+    }
+}
