@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a checkpoint needs beyond the configuration: mounts that the workload made itself in a bind
-//! mount, masked paths in a volume, other mount namespaces.
+//! mount, masked paths in a volume, other mount namespaces; and mounts that lie in another one than the
+//! configuration has them in by now (Podman reorders an imported one).
 //!
 //! Takes values and returns values. The checkpoint names places inside what config.json names, and
 //! nothing else: a hostile one can at most cause empty directories and files where the container could have
@@ -21,6 +22,8 @@ pub struct Known<'a> {
     pub destination: &'a [u8],
     /// It has a source on the host.
     pub is_bind: bool,
+    /// The mountpoint, likewise, of the mount that it is mounted in; none if it can't be mounted at all.
+    pub parent: Option<&'a [u8]>,
 }
 
 /// A place in what config.json names.
@@ -39,11 +42,13 @@ pub enum KindBy {
     Checkpoint(MountpointKind),
     /// It is that of what the mount shows, which is here.
     Source(Inside),
+    /// It is that of this mount of the configuration.
+    Configuration(usize),
     /// Nothing tells.
     Nothing,
 }
 
-/// A mountpoint that a checkpoint needs, and the configuration doesn't know of.
+/// A mountpoint that a checkpoint needs, and that doesn't follow from the configuration.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Where it has to be.
@@ -123,7 +128,8 @@ struct Index<'a> {
     /// Of two at one place the later is on top.
     binds: BTreeMap<&'a [u8], usize>,
     binds_as_written: BTreeMap<&'a [u8], usize>,
-    mountpoints: BTreeSet<&'a [u8]>,
+    mountpoints: BTreeMap<&'a [u8], usize>,
+    parents: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Index<'a> {
@@ -136,8 +142,26 @@ impl<'a> Index<'a> {
             binds_as_written: binds()
                 .map(|(index, known)| (known.destination, index))
                 .collect(),
-            mountpoints: known.iter().map(|known| known.resolved).collect(),
+            mountpoints: known
+                .iter()
+                .enumerate()
+                .map(|(index, known)| (known.resolved, index))
+                .collect(),
+            parents: known.iter().map(|known| known.parent).collect(),
         }
+    }
+
+    /// The mount of the configuration that a mount is, or is at the place of.
+    fn at(&self, mount: &MountImage) -> Option<usize> {
+        let at = || self.mountpoints.get(mount.mountpoint.as_bytes()).copied();
+        self.of(mount).or_else(at)
+    }
+
+    /// Whether a mount of the configuration is mounted in the one with that mountpoint, or can't be
+    /// mounted at all.
+    fn is_in(&self, index: usize, parent: &MountImage) -> bool {
+        let known = self.parents.get(index).copied().flatten();
+        known.is_none_or(|known| known == parent.mountpoint.as_bytes())
     }
 
     /// The bind of the configuration that a mount is.
@@ -184,14 +208,15 @@ impl View<'_> {
     }
 
     fn wanted(&self, mount: &MountImage, masked: &[String]) -> Option<Wanted> {
-        let mountpoint = mount.mountpoint.as_bytes();
-        if self.known.mountpoints.contains(mountpoint) || self.known.of(mount).is_some() {
-            return None;
-        }
         let parent = self
             .by_id
             .get(&mount.parent)
             .filter(|parent| parent.id != mount.id)?;
+        // CRIU goes by the checkpoint, whatever comes first in the configuration.
+        let known = self.known.at(mount);
+        if known.is_some_and(|known| self.known.is_in(known, parent)) {
+            return None;
+        }
         let path = mount
             .mountpoint
             .below(&parent.mountpoint)
@@ -202,8 +227,8 @@ impl View<'_> {
                 mount: inside.mount,
                 path: join(&inside.path, path),
             },
-            kind: self.kind(mount, masked),
-            mountpoint: mountpoint.to_owned(),
+            kind: known.map_or_else(|| self.kind(mount, masked), KindBy::Configuration),
+            mountpoint: mount.mountpoint.as_bytes().to_owned(),
             file_system: mount.file_system.clone(),
         })
     }
@@ -256,10 +281,15 @@ mod tests {
         resolved: b"data",
         destination: b"data",
         is_bind: true,
+        parent: Some(b""),
     };
 
     /// The wanted places, as `rootfs:path` or `index:path`, with the kind.
     fn places(mounts: Vec<MountImage>) -> Vec<String> {
+        places_beside(&[DATA], mounts)
+    }
+
+    fn places_beside(known: &[Known], mounts: Vec<MountImage>) -> Vec<String> {
         let namespace = Namespace { mounts };
         let shown = |inside: &Inside| {
             let base = inside
@@ -267,11 +297,12 @@ mod tests {
                 .map_or("rootfs".to_owned(), |index| index.to_string());
             format!("{base}:{}", String::from_utf8_lossy(&inside.path))
         };
-        wanted(&[namespace], &[DATA], &["/data/masked".to_owned()])
+        wanted(&[namespace], known, &["/data/masked".to_owned()])
             .iter()
             .map(|wanted| match &wanted.kind {
                 KindBy::Checkpoint(kind) => format!("{} {kind}", shown(&wanted.at)),
                 KindBy::Source(source) => format!("{} as {}", shown(&wanted.at), shown(source)),
+                KindBy::Configuration(index) => format!("{} as {index}", shown(&wanted.at)),
                 KindBy::Nothing => format!("{} ?", shown(&wanted.at)),
             })
             .collect()
@@ -316,6 +347,29 @@ mod tests {
             places(mounts),
             ["0:masked file", "0:other ?", "0:secret file"]
         );
+    }
+
+    #[test]
+    fn a_mount_is_wanted_where_the_checkpoint_has_it_not_where_the_order_of_the_configuration_has_it()
+     {
+        let token = |parent| Known {
+            resolved: b"data/token",
+            destination: b"data/token",
+            is_bind: true,
+            parent,
+        };
+        let mounts = || {
+            vec![
+                mount(1, 0, 1, "/rootfs", "/"),
+                external(2, 1, 2, "/vol", "/data"),
+                external(3, 2, 3, "/tok", "/data/token"),
+            ]
+        };
+        let beside = |parent| places_beside(&[token(parent), DATA], mounts());
+        assert_eq!(beside(Some(b"")), ["1:token as 0"]);
+        // It is there by the configuration, or its source is missing.
+        assert_eq!(beside(Some(b"data")), [""; 0]);
+        assert_eq!(beside(None), [""; 0]);
     }
 
     #[test]

@@ -270,6 +270,10 @@ impl Planner {
                 resolved: &planned.resolved,
                 destination: planned.mount.destination.relative(),
                 is_bind: matches!(planned.mount.content, Content::Bind { .. }),
+                parent: planned.status.failure().is_none().then(|| {
+                    let parent = planned.parent.and_then(|parent| self.mounts.get(parent));
+                    parent.map_or(&[][..], |parent| &parent.resolved)
+                }),
             });
         }
         for wanted in checkpoint::wanted(namespaces, &known, masked) {
@@ -292,6 +296,7 @@ impl Planner {
         let kind = match wanted.kind {
             KindBy::Checkpoint(kind) => Some(kind),
             KindBy::Source(source) => self.kind_of(&source, root),
+            KindBy::Configuration(index) => self.mounts.get(index).and_then(|known| known.kind),
             KindBy::Nothing => None,
         };
         let path = wanted.at.path;

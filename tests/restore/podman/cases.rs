@@ -17,6 +17,8 @@ pub struct Case {
     pub mountpoint: Mountpoint,
     /// The runtimes whose restore fails without premount.
     pub fails_without: &'static [Runtime],
+    /// The same for a restore from an archive, where that is different.
+    pub import_fails_without: Option<&'static [Runtime]>,
 }
 
 /// What a volume is.
@@ -26,6 +28,8 @@ pub enum Volume {
     Host,
     /// Podman's own, with the name `named`.
     Named,
+    /// What Podman mounts on /run/secrets, with `mounts.conf` as Red Hat's systems have it.
+    RunSecrets,
 }
 
 /// A mountpoint, by its path in the volume.
@@ -44,6 +48,7 @@ const NOTHING: Case = Case {
     volume: Volume::Host,
     mountpoint: Mountpoint::Directory(""),
     fails_without: &[Crun],
+    import_fails_without: None,
 };
 
 /// What the process itself has mounted in the volume, which config.json doesn't have.
@@ -111,6 +116,16 @@ pub const CASES: &[Case] = &[
         ],
         mountpoint: Mountpoint::Directory("nested"),
         fails_without: BOTH,
+        ..NOTHING
+    },
+    Case {
+        // Podman writes its own mounts to the end of an imported configuration: /run/secrets comes after
+        // what was mounted in it.
+        name: "a_token_in_run_secrets",
+        options: &["--volume=/w/nested:/run/secrets/kubernetes.io/serviceaccount"],
+        volume: Volume::RunSecrets,
+        mountpoint: Mountpoint::Directory("kubernetes.io/serviceaccount"),
+        import_fails_without: Some(BOTH),
         ..NOTHING
     },
     WORKLOAD,

@@ -15,6 +15,8 @@ use crate::world::{Runtime, World, tool};
 pub const NAME: &str = "c";
 const IMAGE: &str = "localhost/test";
 const STORAGE: &str = "/w/storage";
+/// What Podman copies to each container's /run/secrets.
+const SECRETS: &str = "/w/secrets";
 /// What the process has counted to.
 const COUNT: &str = "/w/count/n";
 
@@ -90,8 +92,14 @@ impl Podman {
 
     /// Starts a case's container in a new volume, and lets it count.
     pub fn run(&self, case: &Case) {
-        if case.volume == Volume::Host {
-            fs::create_dir_all(case.volume.path()).unwrap();
+        match case.volume {
+            Volume::Host => fs::create_dir(case.volume.path()).unwrap(),
+            Volume::RunSecrets => {
+                fs::create_dir(SECRETS).unwrap();
+                let mounts = format!("{SECRETS}:/run/secrets\n");
+                fs::write("/etc/containers/mounts.conf", mounts).unwrap();
+            }
+            Volume::Named => {}
         }
         let script = format!(
             "set -e; {}
@@ -122,6 +130,11 @@ impl Volume {
         match self {
             Self::Host => PathBuf::from("/w/volume"),
             Self::Named => Path::new(STORAGE).join("volumes/named/_data"),
+            Self::RunSecrets => {
+                let mut containers = fs::read_dir("/w/run/vfs-containers").unwrap();
+                let container = containers.next().expect("a container").unwrap();
+                container.path().join("userdata/run/secrets")
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ fn restores(case: &'static Case, runtime: Runtime) {
     let trial = Trial {
         podman: Podman::new(runtime),
         case,
-        fails_without: case.fails_without.contains(&runtime),
+        runtime,
     };
     trial.podman.run(case);
     trial.assert_mountpoint("the first start");
@@ -87,14 +87,14 @@ impl Way {
 struct Trial {
     podman: Podman,
     case: &'static Case,
-    fails_without: bool,
+    runtime: Runtime,
 }
 
 impl Trial {
     /// Restores what has just been checkpointed.
     fn restore(&self, way: Way) {
         let counted = count();
-        if self.fails_without {
+        if self.fails_without(way) {
             self.renew_volume(way);
             self.podman.set_premount(false);
             let alone = self.podman.call(way.arguments());
@@ -121,14 +121,25 @@ impl Trial {
         self.assert_mountpoint(&format!("{way:?}"));
     }
 
+    fn fails_without(&self, way: Way) -> bool {
+        let in_place = self.case.fails_without;
+        let runtimes = match way {
+            Way::InPlace => in_place,
+            Way::Import => self.case.import_fails_without.unwrap_or(in_place),
+        };
+        runtimes.contains(&self.runtime)
+    }
+
     fn renew_volume(&self, way: Way) {
-        if let (Way::Import, Volume::Named) = (way, self.case.volume) {
-            // With it goes a container that is left of a restore that failed. Podman makes a new one.
-            self.podman.succeeds(&["volume", "rm", "--force", "named"]);
-            return;
-        }
         if let Way::Import = way {
+            // What a failed restore has left.
             self.podman.remove(NEW_NAME);
+            match self.case.volume {
+                Volume::Host => {}
+                // Podman makes new ones itself.
+                Volume::Named => return self.podman.succeeds(&["volume", "rm", "named"]),
+                Volume::RunSecrets => return,
+            }
         }
         let path = self.case.volume.path();
         fs::remove_dir_all(&path).unwrap();
