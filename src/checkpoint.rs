@@ -227,13 +227,16 @@ impl View<'_> {
                 mount: inside.mount,
                 path: join(&inside.path, path),
             },
-            kind: known.map_or_else(|| self.kind(mount, masked), KindBy::Configuration),
+            kind: self.kind(mount, masked),
             mountpoint: mount.mountpoint.as_bytes().to_owned(),
             file_system: mount.file_system.clone(),
         })
     }
 
     fn kind(&self, mount: &MountImage, masked: &[String]) -> KindBy {
+        if let Some(index) = self.known.of(mount) {
+            return KindBy::Configuration(index);
+        }
         if let Some(key) = &mount.external {
             // A masked file is /dev/null to the container, a masked directory a tmpfs of its own.
             let is_masked = masked.iter().any(|path| {

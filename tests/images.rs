@@ -122,6 +122,27 @@ fn what_the_workload_mounted_in_a_volume_is_made_there() {
 }
 
 #[test]
+fn what_comes_too_late_in_the_configuration_is_made_where_the_checkpoint_has_it() {
+    // As Podman writes it for an imported container, whose /run/secrets it appends.
+    let mut world = World::new();
+    world.directory("vol");
+    world.file("token");
+    world.bind("token", "/data/token");
+    world.bind("vol", "/data");
+    world.directory("images");
+    let mut token = entry(3, 2, 9, "/token", "/data/token");
+    token.ext_key = Some(b"/data/token".to_vec());
+    let mut entries = container();
+    entries.push(token);
+    write(&world, "mountpoints-12.img", &image(&entries));
+    assert_eq!(call(&world, "check").status, 1);
+    let applied = call(&world, "apply");
+    assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
+    assert_eq!(world.tree("vol"), ["f token"]);
+    assert_eq!(call(&world, "check").status, 0);
+}
+
+#[test]
 fn a_link_where_the_checkpoint_has_none_is_no_way() {
     let mut entries = container();
     entries.push(entry(3, 2, 9, "/", "/data/link/y"));
@@ -289,7 +310,7 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
     let image = fs::read(fixture.join("mountpoints-12.img")).unwrap();
     let namespace = premount::images::parse(&image, Path::new("mountpoints-12.img")).unwrap();
     assert_eq!(namespace.mounts.len(), 25);
-    let known: Vec<(&str, bool)> = vec![
+    let paths: Vec<(&str, bool)> = vec![
         ("proc", false),
         ("dev", false),
         ("sys", false),
@@ -306,12 +327,18 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
         ("data/nested/dir", true),
         ("run/secrets/kubernetes.io/serviceaccount", true),
     ];
-    let known: Vec<premount::checkpoint::Known> = known
+    let parent = |path: &str| {
+        let above = |(top, _): &&(&str, bool)| path.starts_with(&format!("{top}/"));
+        let parent = paths.iter().filter(above).map(|(top, _)| *top);
+        parent.max_by_key(|top| top.len()).unwrap_or_default()
+    };
+    let known: Vec<premount::checkpoint::Known> = paths
         .iter()
         .map(|&(path, is_bind)| premount::checkpoint::Known {
             resolved: path.as_bytes(),
             destination: path.as_bytes(),
             is_bind,
+            parent: Some(parent(path).as_bytes()),
         })
         .collect();
     let wanted = premount::checkpoint::wanted(&[namespace], &known, &[]);

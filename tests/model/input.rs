@@ -56,22 +56,30 @@ pub fn images(bytes: &[u8]) {
             resolved: b"data",
             destination: b"data",
             is_bind: true,
+            parent: Some(b""),
         },
         Known {
             resolved: b"run/secrets",
             destination: b"var/run/secrets",
             is_bind: true,
+            // No image has it there: wherever one has it, that is where it is wanted.
+            parent: Some(b"elsewhere"),
         },
         Known {
             resolved: b"proc",
             destination: b"proc",
             is_bind: false,
+            parent: None,
         },
     ];
     let masked = ["/data/masked".to_owned()];
     for wanted in wanted(&[namespace], &known, &masked) {
         let source = match wanted.kind {
             KindBy::Source(source) => Some(source),
+            KindBy::Configuration(index) => {
+                assert!(index < 2);
+                None
+            }
             KindBy::Checkpoint(_) | KindBy::Nothing => None,
         };
         assert!(!wanted.at.path.is_empty());

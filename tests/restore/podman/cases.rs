@@ -2,6 +2,7 @@
 //! The containers of Podman's matrix: what is mounted in which volume, and which runtime's restore fails
 //! without premount.
 
+use super::engine::{NAME, NEW_NAME};
 use crate::world::Runtime::{self, Crun, Runc};
 
 /// A container.
@@ -19,6 +20,8 @@ pub struct Case {
     pub fails_without: &'static [Runtime],
     /// The same for a restore from an archive, where that is different.
     pub import_fails_without: Option<&'static [Runtime]>,
+    /// Its name when it comes from the archive.
+    pub imported_as: &'static str,
 }
 
 /// What a volume is.
@@ -49,6 +52,7 @@ const NOTHING: Case = Case {
     mountpoint: Mountpoint::Directory(""),
     fails_without: &[Crun],
     import_fails_without: None,
+    imported_as: NEW_NAME,
 };
 
 /// What the process itself has mounted in the volume, which config.json doesn't have.
@@ -125,6 +129,16 @@ pub const CASES: &[Case] = &[
         options: &["--volume=/w/nested:/run/secrets/kubernetes.io/serviceaccount"],
         volume: Volume::RunSecrets,
         mountpoint: Mountpoint::Directory("kubernetes.io/serviceaccount"),
+        import_fails_without: Some(BOTH),
+        ..NOTHING
+    },
+    Case {
+        // Its source is in a directory of Podman's with the container's number: a new name has another.
+        name: "a_secret_with_its_old_name",
+        options: &["--secret=token"],
+        volume: Volume::RunSecrets,
+        mountpoint: Mountpoint::File("token"),
+        imported_as: NAME,
         import_fails_without: Some(BOTH),
         ..NOTHING
     },

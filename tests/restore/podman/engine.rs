@@ -13,6 +13,10 @@ use crate::world::{Runtime, World, tool};
 
 /// The container that is checkpointed.
 pub const NAME: &str = "c";
+/// And another name for it.
+pub const NEW_NAME: &str = "new";
+/// Its archive.
+pub const ARCHIVE: &str = "/w/archive";
 const IMAGE: &str = "localhost/test";
 const STORAGE: &str = "/w/storage";
 /// What Podman copies to each container's /run/secrets.
@@ -26,7 +30,8 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// Podman with an image, and sources for volumes: the directory /w/nested and the file /w/file.
+    /// Podman with an image, with sources for volumes, the directory /w/nested and the file /w/file, and
+    /// with a secret, `token`.
     pub fn new(runtime: Runtime) -> Self {
         for (file, content) in [
             (
@@ -46,11 +51,12 @@ impl Podman {
         for directory in ["/w/count", "/w/nested", "/etc/criu", "/w/rootfs"] {
             fs::create_dir_all(directory).unwrap();
         }
-        fs::write("/w/file", "").unwrap();
+        fs::write("/w/file", "content").unwrap();
         World::add_programs(Path::new("/w/rootfs"));
         tool("tar", &["cf", "/w/rootfs.tar", "-C", "/w/rootfs", "."]);
         let podman = Self { runtime };
         podman.succeeds(&["import", "/w/rootfs.tar", IMAGE]);
+        podman.succeeds(&["secret", "create", "token", "/w/file"]);
         podman.set_premount(false);
         podman
     }
@@ -116,6 +122,14 @@ impl Podman {
         arguments.extend([IMAGE, "/bin/sh", "-c", &script]);
         self.succeeds(&arguments);
         wait_beyond(0);
+    }
+
+    /// Checkpoints the container to an archive, and removes it.
+    pub fn export(&self) {
+        // A volume's content would come along in the archive, mountpoints and all.
+        let to = ["--ignore-volumes", "--export", ARCHIVE, NAME];
+        self.succeeds(&[&["container", "checkpoint"], &to[..]].concat());
+        self.remove(NAME);
     }
 
     /// Ends a container, if it is there, and removes it.

@@ -5,13 +5,10 @@
 use std::fs;
 
 use super::cases::{CASES, Case, Mountpoint, Volume};
-use super::engine::{NAME, Podman, count, log, wait_beyond};
+use super::engine::{ARCHIVE, NAME, Podman, count, log, wait_beyond};
 use crate::Test;
 use crate::enter::Root;
 use crate::world::Runtime;
-
-const NEW_NAME: &str = "new";
-const ARCHIVE: &str = "/w/archive";
 
 /// Each case with each runtime that reads a CRIU configuration of its own: without `manage-cgroups` in
 /// it CRIU would copy the host's other cgroup hierarchies.
@@ -44,43 +41,33 @@ fn restores(case: &'static Case, runtime: Runtime) {
     podman.succeeds(&["container", "checkpoint", "--keep", NAME]);
     trial.restore(Way::InPlace);
 
-    // A volume's content would come along in the archive, mountpoints and all.
-    podman.succeeds(&[
-        "container",
-        "checkpoint",
-        "--ignore-volumes",
-        "--export",
-        ARCHIVE,
-        NAME,
-    ]);
-    podman.remove(NAME);
-    trial.restore(Way::Import);
-    podman.remove(NEW_NAME);
+    podman.export();
+    trial.restore(Way::Import(case.imported_as));
+    podman.remove(case.imported_as);
 }
 
 /// How Podman restores.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+pub enum Way {
     InPlace,
-    Import,
+    /// From the archive, under a name.
+    Import(&'static str),
 }
 
 impl Way {
-    /// Keeps CRIU's log.
-    fn arguments(self) -> &'static [&'static str] {
+    /// All that Podman is told. CRIU's log is kept.
+    pub fn arguments(self) -> Vec<&'static str> {
+        let mut arguments = vec!["container", "restore", "--keep"];
         match self {
-            Self::InPlace => &["container", "restore", "--keep", NAME],
-            Self::Import => &[
-                "container",
-                "restore",
-                "--keep",
-                "--ignore-volumes",
-                "--import",
-                ARCHIVE,
-                "--name",
-                NEW_NAME,
-            ],
+            Self::InPlace => arguments.push(NAME),
+            Self::Import(name) => {
+                arguments.extend(["--ignore-volumes", "--import", ARCHIVE]);
+                if name != NAME {
+                    arguments.extend(["--name", name]);
+                }
+            }
         }
+        arguments
     }
 }
 
@@ -97,7 +84,7 @@ impl Trial {
         if self.fails_without(way) {
             self.renew_volume(way);
             self.podman.set_premount(false);
-            let alone = self.podman.call(way.arguments());
+            let alone = self.podman.call(&way.arguments());
             assert!(
                 !alone.status.success(),
                 "{way:?}: succeeds without premount"
@@ -110,7 +97,7 @@ impl Trial {
         }
         self.renew_volume(way);
         self.podman.set_premount(true);
-        let with = self.podman.call(way.arguments());
+        let with = self.podman.call(&way.arguments());
         let log = log();
         assert!(with.status.success(), "{way:?} with premount: {log}");
         assert!(
@@ -125,15 +112,15 @@ impl Trial {
         let in_place = self.case.fails_without;
         let runtimes = match way {
             Way::InPlace => in_place,
-            Way::Import => self.case.import_fails_without.unwrap_or(in_place),
+            Way::Import(_) => self.case.import_fails_without.unwrap_or(in_place),
         };
         runtimes.contains(&self.runtime)
     }
 
     fn renew_volume(&self, way: Way) {
-        if let Way::Import = way {
+        if let Way::Import(name) = way {
             // What a failed restore has left.
-            self.podman.remove(NEW_NAME);
+            self.podman.remove(name);
             match self.case.volume {
                 Volume::Host => {}
                 // Podman makes new ones itself.
