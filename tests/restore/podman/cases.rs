@@ -42,9 +42,9 @@ pub enum Mountpoint {
     File(&'static str),
 }
 
-const BOTH: &[Runtime] = &[Runc, Crun];
+pub const BOTH: &[Runtime] = &[Runc, Crun];
 
-const NOTHING: Case = Case {
+pub const NOTHING: Case = Case {
     name: "",
     options: &[],
     script: "",
@@ -65,17 +65,31 @@ pub const WORKLOAD: Case = Case {
     ..NOTHING
 };
 
+/// A secret of Podman's. Its source is in a directory with the container's number, and a new name comes
+/// with a new number.
+pub const SECRET: Case = Case {
+    name: "a_secret_under_the_old_name",
+    options: &["--secret=token"],
+    volume: Volume::RunSecrets,
+    mountpoint: Mountpoint::File("token"),
+    import_fails_without: Some(BOTH),
+    imported_as: NAME,
+    ..NOTHING
+};
+
+pub const VOLUME: Case = Case {
+    name: "a_volume_in_a_volume",
+    options: &[
+        "--volume=/w/volume:/data",
+        "--volume=/w/nested:/data/lower/directory",
+    ],
+    mountpoint: Mountpoint::Directory("lower/directory"),
+    ..NOTHING
+};
+
 /// crun makes no mountpoint in a volume. runc does, but where an ancestor by name is a tmpfs.
 pub const CASES: &[Case] = &[
-    Case {
-        name: "a_volume_in_a_volume",
-        options: &[
-            "--volume=/w/volume:/data",
-            "--volume=/w/nested:/data/lower/directory",
-        ],
-        mountpoint: Mountpoint::Directory("lower/directory"),
-        ..NOTHING
-    },
+    VOLUME,
     Case {
         name: "a_file_in_a_volume",
         options: &[
@@ -132,15 +146,6 @@ pub const CASES: &[Case] = &[
         import_fails_without: Some(BOTH),
         ..NOTHING
     },
-    Case {
-        // Its source is in a directory of Podman's with the container's number: a new name has another.
-        name: "a_secret_with_its_old_name",
-        options: &["--secret=token"],
-        volume: Volume::RunSecrets,
-        mountpoint: Mountpoint::File("token"),
-        imported_as: NAME,
-        import_fails_without: Some(BOTH),
-        ..NOTHING
-    },
+    SECRET,
     WORKLOAD,
 ];

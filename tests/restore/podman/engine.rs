@@ -2,6 +2,7 @@
 //! Podman with one runtime, and a container whose process counts into a volume.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
@@ -53,6 +54,9 @@ impl Podman {
         }
         fs::write("/w/file", "content").unwrap();
         World::add_programs(Path::new("/w/rootfs"));
+        // As in Debian's images.
+        fs::create_dir_all("/w/rootfs/var").unwrap();
+        symlink("/run", "/w/rootfs/var/run").unwrap();
         tool("tar", &["cf", "/w/rootfs.tar", "-C", "/w/rootfs", "."]);
         let podman = Self { runtime };
         podman.succeeds(&["import", "/w/rootfs.tar", IMAGE]);
@@ -82,6 +86,17 @@ impl Podman {
             "podman {arguments:?}\n{}",
             log()
         );
+    }
+
+    /// Calls it, and that has to fail; what it says.
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.call(arguments);
+        assert!(
+            !output.status.success(),
+            "podman {arguments:?} succeeds\n{}",
+            log()
+        );
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Has CRIU call premount, or not.
@@ -122,6 +137,11 @@ impl Podman {
         arguments.extend([IMAGE, "/bin/sh", "-c", &script]);
         self.succeeds(&arguments);
         wait_beyond(0);
+    }
+
+    /// Checkpoints the container for a restore in place.
+    pub fn checkpoint(&self) {
+        self.succeeds(&["container", "checkpoint", "--keep", NAME]);
     }
 
     /// Checkpoints the container to an archive, and removes it.
@@ -173,9 +193,14 @@ pub fn wait_beyond(before: u64) {
 
 /// What counts in CRIU's logs of the last restore.
 pub fn log() -> String {
+    telling_lines("restore.log")
+}
+
+/// The lines with errors, and those with premount's doings.
+pub fn telling_lines(file: &str) -> String {
     let containers = fs::read_dir(Path::new(STORAGE).join("vfs-containers"));
     let containers = containers.into_iter().flatten();
-    let log = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("userdata/restore.log"));
+    let log = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("userdata").join(file));
     let logs = containers.filter_map(|entry| log(entry.unwrap()).ok());
     let telling = |line: &&str| line.contains("Error") || line.contains("premount");
     logs.flat_map(|log| {

@@ -38,7 +38,7 @@ fn restores(case: &'static Case, runtime: Runtime) {
     trial.assert_mountpoint("the first start");
 
     let podman = &trial.podman;
-    podman.succeeds(&["container", "checkpoint", "--keep", NAME]);
+    podman.checkpoint();
     trial.restore(Way::InPlace);
 
     podman.export();
@@ -84,11 +84,7 @@ impl Trial {
         if self.fails_without(way) {
             self.renew_volume(way);
             self.podman.set_premount(false);
-            let alone = self.podman.call(&way.arguments());
-            assert!(
-                !alone.status.success(),
-                "{way:?}: succeeds without premount"
-            );
+            self.podman.fails(&way.arguments());
             assert!(
                 log().contains("Can't stat mountpoint"),
                 "{way:?} without premount: CRIU failed otherwise: {}",

@@ -4,6 +4,7 @@
 
 mod cases;
 mod engine;
+mod limits;
 mod matrix;
 
 use crate::Test;
@@ -14,6 +15,7 @@ use engine::Podman;
 /// The tests with Podman.
 pub fn tests() -> Vec<Test> {
     let mut tests = matrix::tests();
+    tests.extend(limits::tests());
     tests.push(Test::new(
         Root::Debian13,
         "podman::archives_of_every_compression_are_read",
