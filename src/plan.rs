@@ -43,7 +43,7 @@ pub struct PlannedMount {
 pub enum Origin {
     /// The configuration.
     Configuration,
-    /// The checkpoint alone.
+    /// The checkpoint alone; or the configuration too, which has it in another mount.
     Checkpoint,
 }
 
