@@ -154,7 +154,11 @@ fn a_configuration_that_may_not_be_read_is_refused() {
     fs::set_permissions(world.path(""), open).unwrap();
     // Root may read everything: be somebody else then, with a copy that anyone may execute.
     let copy = world.path("premount");
-    fs::copy(env!("CARGO_BIN_EXE_premount"), &copy).unwrap();
+    // By another process: a program that another test starts meanwhile would hold what this one writes
+    // open, and that can't be executed then (ETXTBSY).
+    let mut cp = Command::new("cp");
+    cp.arg(env!("CARGO_BIN_EXE_premount")).arg(&copy);
+    assert!(cp.status().unwrap().success());
     let mut call = Command::new(copy);
     call.args(["plan", "--bundle", &world.bundle()])
         .env_clear()
