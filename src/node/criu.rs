@@ -134,7 +134,7 @@ mod tests {
     fn a_line_is_read_as_criu_reads_it() {
         for text in [
             "action-script /a",
-            "  action-script\t /a",
+            "  action-script \t/a",
             "\taction-script   /a # why\n",
             "action-script \"/a\"",
             "action-script=/a",
@@ -148,6 +148,8 @@ mod tests {
             "action-scripts /a",
             "action-script",
             "action-script # /a",
+            // CRIU ends the word at the first blank, and only where there is none at a tab.
+            "action-script\t /a",
         ] {
             assert!(scripts(text).is_empty(), "{text:?}");
         }
