@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::config::{self, Config, restore_annotation};
+use crate::config::{self, Config, Sections, restore_annotation};
 use crate::error::Error;
 use crate::json;
 
@@ -23,8 +23,8 @@ pub const MAX_STATE_SIZE: usize = 1 << 20;
 pub struct Bundle {
     /// Its directory, absolute.
     pub directory: PathBuf,
-    /// The text of its configuration.
-    text: String,
+    /// Its configuration, or why it can't be used.
+    config: Result<Sections, Error>,
 }
 
 /// The state of a container (runtime-spec runtime.md, "State"), as a hook gets it.
@@ -57,7 +57,10 @@ impl Bundle {
         })?;
         let file = directory.join(config::FILE_NAME);
         match json::read_file(&file, config::MAX_SIZE) {
-            Ok(text) => Ok(Self { directory, text }),
+            Ok(text) => Ok(Self {
+                config: Sections::of(&text, &file),
+                directory,
+            }),
             // Where the whole bundle is amiss, say that rather than what it lacks.
             Err(error) => match check_directory(&directory) {
                 Err(errno) => Err(Error::Unreadable {
@@ -72,17 +75,19 @@ impl Bundle {
 
     /// Whether this is an OCI configuration at all: it says of which version it is.
     pub fn is_oci(&self) -> bool {
-        config::is_oci(&self.text)
+        self.config.as_ref().is_ok_and(Sections::are_oci)
     }
 
     /// The value of the annotation `io.premount.restore`, whatever else is in the configuration.
     pub fn restore(&self) -> Result<Option<String>, Error> {
-        config::restore(&self.text, &self.file())
+        let sections = self.config.as_ref().map_err(Clone::clone)?;
+        sections.restore(&self.file())
     }
 
     /// The configuration, checked.
     pub fn config(&self) -> Result<Config, Error> {
-        Config::parse(&self.text, &self.file(), &self.directory)
+        let sections = self.config.as_ref().map_err(Clone::clone)?;
+        sections.config(&self.file(), &self.directory)
     }
 
     fn file(&self) -> PathBuf {

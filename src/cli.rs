@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// Without a command: the CRIU action script where CRTOOLS_SCRIPT_ACTION is set, otherwise the OCI
 /// hook with the state on standard input.
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// How much to say on standard error [default: info for hook and action, else warn]

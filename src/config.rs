@@ -50,10 +50,15 @@ pub struct Owner {
     pub gid: u32,
 }
 
-#[derive(Deserialize)]
-struct Written {
+/// The parts of a configuration that premount uses, as they are written: one way through the text, and
+/// no claim yet about what is in them.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sections {
+    oci_version: Option<Box<RawValue>>,
+    annotations: Option<Box<RawValue>>,
     root: Option<Box<RawValue>>,
-    mounts: Option<Vec<Box<RawValue>>>,
+    mounts: Option<Box<RawValue>>,
     linux: Option<Box<RawValue>>,
 }
 
@@ -82,35 +87,47 @@ struct WrittenAnnotations {
     restore: Option<String>,
 }
 
-impl Config {
-    /// Parses the text of `file`; relative paths in it start at `bundle`.
-    pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
-        let written: Written = json::object(text, file, "")?;
+impl Sections {
+    /// The parts of the text of `file`.
+    pub fn of(text: &str, file: &Path) -> Result<Self, Error> {
+        json::object(text, file, "")
+    }
+
+    /// Whether this is an OCI configuration at all: it says of which version it is.
+    pub fn are_oci(&self) -> bool {
+        let version = self.oci_version.as_deref().map(RawValue::get);
+        version.is_some_and(|version| version.starts_with('"'))
+    }
+
+    /// The value of [`RESTORE_ANNOTATION`].
+    pub fn restore(&self, file: &Path) -> Result<Option<String>, Error> {
+        restore_annotation(self.annotations.as_deref(), file)
+    }
+
+    /// The configuration, checked; relative paths in it start at `bundle`.
+    pub fn config(&self, file: &Path, bundle: &Path) -> Result<Config, Error> {
         let missing = |place| Error::invalid(file, place, "missing");
-        let root = written.root.ok_or_else(|| missing("root"))?;
+        let root = self.root.as_deref().ok_or_else(|| missing("root"))?;
         let root: WrittenRoot = json::object(root.get(), file, "root")?;
         let root = root.path.filter(|path| !path.as_os_str().is_empty());
         let root = root.ok_or_else(|| missing("root.path"))?;
-        let mut mounts = Vec::new();
-        for (index, mount) in written
-            .mounts
-            .ok_or_else(|| missing("mounts"))?
-            .iter()
-            .enumerate()
-        {
-            let place = format!("mounts[{index}]");
-            let mount: runtime::Mount = json::object(mount.get(), file, &place)?;
+        let written = self.mounts.as_deref().ok_or_else(|| missing("mounts"))?;
+        let written: Vec<&RawValue> = json::any(written.get(), file, "mounts")?;
+        let mut mounts = Vec::with_capacity(written.len());
+        for (index, mount) in written.into_iter().enumerate() {
+            let place = format_args!("mounts[{index}]");
+            let mount: runtime::Mount = json::object(mount.get(), file, place)?;
             mounts.push(Mount::new(&mount, bundle).map_err(|(field, reason)| {
                 Error::invalid(file, format!("{place}.{field}"), reason)
             })?);
         }
-        let linux: WrittenLinux = optional_object(written.linux.as_deref(), file, "linux")?;
+        let linux: WrittenLinux = optional_object(self.linux.as_deref(), file, "linux")?;
         let owner = Owner {
             uid: mapped_root(linux.uid_mappings.as_deref()),
             gid: mapped_root(linux.gid_mappings.as_deref()),
         };
         let devices = linux.devices.unwrap_or_default();
-        Ok(Self {
+        Ok(Config {
             rootfs: bundle.join(root),
             mounts,
             owner,
@@ -122,25 +139,21 @@ impl Config {
     }
 }
 
-/// Whether `text` is an OCI configuration at all: it says of which version it is.
-pub fn is_oci(text: &str) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Versioned {
-        #[serde(rename = "ociVersion")]
-        _oci_version: String,
+impl Config {
+    /// Parses the text of `file`; relative paths in it start at `bundle`.
+    pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
+        Sections::of(text, file)?.config(file, bundle)
     }
-    json::object::<Versioned>(text, Path::new(FILE_NAME), "").is_ok()
+}
+
+/// Whether `text` is an OCI configuration at all.
+pub fn is_oci(text: &str) -> bool {
+    Sections::of(text, Path::new(FILE_NAME)).is_ok_and(|sections| sections.are_oci())
 }
 
 /// The value of [`RESTORE_ANNOTATION`] in a configuration.
 pub fn restore(text: &str, file: &Path) -> Result<Option<String>, Error> {
-    #[derive(Deserialize)]
-    struct Annotated {
-        annotations: Option<Box<RawValue>>,
-    }
-    let written: Annotated = json::object(text, file, "")?;
-    restore_annotation(written.annotations.as_deref(), file)
+    Sections::of(text, file)?.restore(file)
 }
 
 /// The value of [`RESTORE_ANNOTATION`] among `annotations`.

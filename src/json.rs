@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! JSON that somebody else wrote: bounded in size and depth before it is parsed, and every error with the file and the place in it.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use memchr::memchr2;
+use serde::Deserialize;
 
 use crate::error::Error;
 use crate::input;
@@ -43,7 +45,11 @@ fn text(bytes: Vec<u8>, file: &Path) -> Result<String, Error> {
 /// Parses an object, found at `place` (`mounts[3]`; empty for the whole file).
 ///
 /// An array is refused here, since serde would take one for a struct, field by field.
-pub fn object<T: DeserializeOwned>(text: &str, file: &Path, place: &str) -> Result<T, Error> {
+pub fn object<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    file: &Path,
+    place: impl Display,
+) -> Result<T, Error> {
     let found = match text.trim_ascii_start().bytes().next() {
         Some(b'[') => Some("an array"),
         Some(b'"') => Some("a string"),
@@ -56,12 +62,22 @@ pub fn object<T: DeserializeOwned>(text: &str, file: &Path, place: &str) -> Resu
     if let Some(found) = found {
         return Err(Error::invalid(
             file,
-            place,
+            place.to_string(),
             format!("{found}, where an object belongs"),
         ));
     }
+    any(text, file, place)
+}
+
+/// Parses a value, found at `place`.
+pub fn any<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    file: &Path,
+    place: impl Display,
+) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
+        let place = place.to_string();
         // Inside a part of the file, line and column would count from the part's own start.
         let whole = place.is_empty();
         let position = format!(" at line {} column {}", error.line(), error.column());
@@ -78,21 +94,30 @@ pub fn object<T: DeserializeOwned>(text: &str, file: &Path, place: &str) -> Resu
 /// what it ignores has no bound of its own.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    let mut in_string = false;
-    let mut bytes = text.bytes();
+    let mut bytes = text.as_bytes().iter();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'\\' if in_string => drop(bytes.next()),
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
+            b'"' => skip_string(&mut bytes),
+            b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     deepest
+}
+
+/// Goes behind the quote that ends a string.
+fn skip_string(bytes: &mut std::slice::Iter<u8>) {
+    while let Some(at) = memchr2(b'"', b'\\', bytes.as_slice()) {
+        if bytes.nth(at) == Some(&b'"') {
+            return;
+        }
+        bytes.next();
+    }
+    *bytes = [].iter();
 }
 
 #[cfg(test)]

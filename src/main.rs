@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     {
         return ExitCode::SUCCESS;
     }
-    let cli = Cli::parse();
+    let cli = command_line();
     let call = match call(cli.command.as_ref(), stage.as_deref(), images.as_ref()) {
         Ok(call) => call,
         Err(usage) => return usage,
@@ -59,6 +59,21 @@ fn main() -> ExitCode {
             error!(target: log::TARGET, "{error}");
             ExitCode::from(error.status())
         }
+    }
+}
+
+/// The command line. Engines and CRIU call with one word or none, and then there is nothing to parse.
+fn command_line() -> Cli {
+    let mut arguments = std::env::args_os().skip(1);
+    let command = match (arguments.next(), arguments.next()) {
+        (None, _) => None,
+        (Some(word), None) if word == "hook" => Some(Command::Hook),
+        (Some(word), None) if word == "action" => Some(Command::Action),
+        _ => return Cli::parse(),
+    };
+    Cli {
+        command,
+        ..Cli::default()
     }
 }
 
