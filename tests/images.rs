@@ -13,64 +13,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use common::image::{Entry, container, entry, image};
 use common::{Ended, World, premount};
-use prost::Message;
-
-/// An entry of `mountpoints-*.img` (CRIU images/mnt.proto), with what premount reads of it.
-#[derive(Clone, PartialEq, Message)]
-struct Entry {
-    #[prost(uint32, required, tag = "1")]
-    fstype: u32,
-    #[prost(uint32, required, tag = "2")]
-    mnt_id: u32,
-    #[prost(uint32, required, tag = "3")]
-    root_dev: u32,
-    #[prost(uint32, required, tag = "4")]
-    parent_mnt_id: u32,
-    #[prost(uint32, required, tag = "5")]
-    flags: u32,
-    #[prost(bytes = "vec", required, tag = "6")]
-    root: Vec<u8>,
-    #[prost(bytes = "vec", required, tag = "7")]
-    mountpoint: Vec<u8>,
-    #[prost(bytes = "vec", required, tag = "8")]
-    source: Vec<u8>,
-    #[prost(bytes = "vec", required, tag = "9")]
-    options: Vec<u8>,
-    #[prost(bytes = "vec", optional, tag = "18")]
-    ext_key: Option<Vec<u8>>,
-}
-
-const TMPFS: u32 = 5;
-
-fn entry(id: u32, parent: u32, device: u32, root: &str, at: &str) -> Entry {
-    Entry {
-        fstype: TMPFS,
-        mnt_id: id,
-        root_dev: device,
-        parent_mnt_id: parent,
-        root: root.into(),
-        mountpoint: at.into(),
-        ..Entry::default()
-    }
-}
-
-/// The rootfs, and the volume /data of the configuration.
-fn container() -> Vec<Entry> {
-    let mut data = entry(2, 1, 2, "/vol", "/data");
-    data.ext_key = Some(b"/data".to_vec());
-    vec![entry(1, 0, 1, "/rootfs", "/"), data]
-}
-
-fn image(entries: &[Entry]) -> Vec<u8> {
-    let mut image = [0x5456_4319_u32.to_le_bytes(), 0x5556_3928_u32.to_le_bytes()].concat();
-    for entry in entries {
-        let bytes = entry.encode_to_vec();
-        image.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
-        image.extend(bytes);
-    }
-    image
-}
 
 /// A world with a volume at /data, and an image directory.
 fn world(entries: &[Entry]) -> World {

@@ -250,43 +250,9 @@ fn the_log_level_comes_from_the_command_line_or_else_the_environment() {
 
 #[test]
 fn the_capture_of_a_restore_by_crio_gets_what_it_needs() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/crio-1.36-runc");
-    let read = |name: &str| -> Value {
-        serde_json::from_str(&fs::read_to_string(fixture.join(name)).unwrap()).unwrap()
-    };
-    let (mut config, mut state) = (read("config.json"), read("state.json"));
     let world = World::new();
-    // The same container in this world: its host paths lie elsewhere.
-    config["root"]["path"] = json!(world.path("bundle/rootfs"));
-    for mount in config["mounts"].as_array_mut().unwrap() {
-        let source = mount["source"].as_str().unwrap().to_owned();
-        if source.starts_with('/') {
-            let here = format!("host{source}");
-            match source.rsplit('/').next().unwrap() {
-                "resolv.conf" | "hostname" | "hosts" | ".containerenv" => {
-                    world.directory(here.rsplit_once('/').unwrap().0);
-                    world.file(&here);
-                }
-                _ => drop(world.directory(&here)),
-            }
-            mount["source"] = json!(world.path(&here));
-        }
-    }
-    state["bundle"] = json!(world.bundle());
+    let (config, state) = common::inputs::capture(&world);
     world.write_config(&config);
-    for made in [
-        "dev",
-        "etc",
-        "proc",
-        "run",
-        "run/secrets",
-        "sys",
-        "var",
-        "data",
-    ] {
-        world.directory(&format!("bundle/rootfs/{made}"));
-    }
-    world.link("bundle/rootfs/var/run", "/run");
 
     let ended = premount(&[], state.to_string().as_bytes(), &[]);
     assert_eq!(ended.status, 0, "{ended:?}");

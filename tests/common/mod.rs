@@ -2,6 +2,9 @@
 //! A bundle in a temporary directory, and premount called on it as anyone calls it.
 #![allow(dead_code)] // Not every test uses all of it.
 
+pub mod image;
+pub mod inputs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;

@@ -60,6 +60,15 @@ pub fn why_not() -> Option<String> {
 
 /// Runs the test `name` inside `root`; the error is all that it said.
 pub fn run(root: Root, name: &str) -> Result<(), String> {
+    let premount = Path::new(env!("CARGO_BIN_EXE_premount"));
+    // What a test has counted is worth a line.
+    print!("{}", output(root, name, &[(premount, PREMOUNT)])?);
+    Ok(())
+}
+
+/// Runs this program inside `root` with files of the host's put at their paths, and gives what it wrote;
+/// `name` tells it what to do there.
+pub fn output(root: Root, name: &str, files: &[(&Path, &str)]) -> Result<String, String> {
     let root = root.path();
     if !root.is_dir() {
         return Err(format!(
@@ -73,16 +82,17 @@ pub fn run(root: Root, name: &str) -> Result<(), String> {
         std::process::id(),
         fingerprint(name)
     );
-    let output = Command::new("timeout")
+    let mut command = Command::new("timeout");
+    command
         .arg("--kill-after=5")
         .arg((TIMEOUT * soak()).to_string())
         .args(["unshare", "--mount", "--pid", "--fork", "--kill-child"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/enter.sh"))
-        .arg(&root)
-        .arg("-f")
-        .arg(format!("{}={PREMOUNT}", env!("CARGO_BIN_EXE_premount")))
-        .arg("-f")
-        .arg(format!("{}=/test", me.display()))
+        .arg(&root);
+    for (file, path) in files.iter().chain(&[(me.as_path(), "/test")]) {
+        command.arg("-f").arg(format!("{}={path}", file.display()));
+    }
+    let output = command
         .arg("/test")
         .env(INSIDE, name)
         .env(CGROUP, &cgroup)
@@ -92,9 +102,7 @@ pub fn run(root: Root, name: &str) -> Result<(), String> {
         .expect("timeout and unshare");
     remove_cgroups(&cgroup);
     if output.status.success() {
-        // What a test has counted is worth a line.
-        print!("{}", String::from_utf8_lossy(&output.stdout));
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = [output.stdout, output.stderr].concat();
     Err(format!(

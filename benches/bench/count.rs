@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A call of a program, and what it costs in counts: system calls, instructions, peak memory.
+#![allow(dead_code)] // Not every program counts all of it.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::common::inputs::Input;
+
+/// A call of a program.
+#[derive(Clone)]
+pub struct Call {
+    pub program: PathBuf,
+    pub arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+    stdin: PathBuf,
+}
+
+impl Call {
+    /// A program without arguments.
+    pub fn of(program: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            stdin: "/dev/null".into(),
+        }
+    }
+
+    /// An OCI hook, as runc calls it on a restore.
+    pub fn hook(program: &Path, input: &Input) -> Self {
+        Self {
+            stdin: input.world.path("state.json"),
+            ..Self::of(program)
+        }
+    }
+
+    /// CRIU's action script, at a stage that isn't premount's.
+    pub fn idle(program: &Path) -> Self {
+        Self {
+            environment: vec![("CRTOOLS_SCRIPT_ACTION", "post-restore".into())],
+            ..Self::of(program)
+        }
+    }
+
+    /// CRIU's action script before a restore, by an engine that has the images beside the
+    /// configuration.
+    pub fn action(program: &Path, input: &Input) -> Self {
+        Self {
+            environment: vec![
+                ("CRTOOLS_SCRIPT_ACTION", "pre-restore".into()),
+                ("CRTOOLS_IMAGE_DIR", input.images().into()),
+            ],
+            ..Self::of(program)
+        }
+    }
+
+    /// The call, ready to be started: with nothing of the caller's environment but where programs are,
+    /// and with what it says thrown away.
+    pub fn command(&self) -> Command {
+        self.under(&self.program, &[])
+    }
+
+    /// The call by another program, whose arguments come first.
+    fn under(&self, program: impl Into<PathBuf>, before: &[OsString]) -> Command {
+        let program = program.into();
+        let mut command = Command::new(&program);
+        command.args(before);
+        if program != self.program {
+            command.arg(&self.program);
+        }
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", path)
+            .envs(self.environment.iter().cloned())
+            .stdin(File::open(&self.stdin).expect("the standard input"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Calls it once; it has to succeed.
+    pub fn run(&self) {
+        let status = self.command().status().expect("a program");
+        assert!(status.success(), "{}: {status}", self.program.display());
+    }
+}
+
+/// The system calls of a program and of all that it starts, from execve to exit.
+pub fn system_calls(call: &Call) -> Result<u64, String> {
+    let lines = trace(call)?;
+    // A call that another process interrupts has two lines, and signals and exits are none.
+    let is_call = |line: &&String| {
+        let event = line.split_once(' ').map_or("", |(_, event)| event).trim();
+        !event.starts_with(['+', '-', '<'])
+    };
+    Ok(lines.iter().filter(is_call).count() as u64)
+}
+
+/// The lines of strace, each with its process.
+pub fn trace(call: &Call) -> Result<Vec<String>, String> {
+    let (_directory, file) = output_file();
+    let before = ["-f".into(), "-qq".into(), "-o".into(), file.clone().into()];
+    succeed(call.under("strace", &before))?;
+    let text = fs::read(&file).expect("strace's output");
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// The instructions of a program, without those of what it starts.
+pub fn instructions(call: &Call) -> Result<u64, String> {
+    let (_directory, file) = output_file();
+    callgrind(call, &file)?;
+    let text = fs::read_to_string(&file).expect("callgrind's output");
+    text.lines()
+        .find_map(|line| line.strip_prefix("totals: "))
+        .and_then(|total| total.trim().parse().ok())
+        .ok_or_else(|| format!("no totals by callgrind: {text}"))
+}
+
+/// Leaves callgrind's profile in a file.
+pub fn callgrind(call: &Call, file: &Path) -> Result<(), String> {
+    let mut out = OsString::from("--callgrind-out-file=");
+    out.push(file);
+    succeed(call.under("valgrind", &["--tool=callgrind".into(), out]))
+}
+
+/// The peak memory of a program's largest process in KiB, as `peak` sees it.
+pub fn peak_memory(peak: &Path, call: &Call) -> Result<u64, String> {
+    let (_directory, file) = output_file();
+    succeed(call.under(peak, &[file.clone().into()]))?;
+    let text = fs::read_to_string(&file).expect("the peak");
+    text.trim().parse().map_err(|_| format!("no peak: {text}"))
+}
+
+fn output_file() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("output");
+    (directory, file)
+}
+
+fn succeed(mut command: Command) -> Result<(), String> {
+    let output = command
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|error| format!("{}: {error}", Path::new(command.get_program()).display()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{command:?}: {}\n{said}", output.status));
+    }
+    Ok(())
+}

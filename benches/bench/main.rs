@@ -1,0 +1,1 @@
+mod count; #[path = "../../tests/common/mod.rs"] mod common; fn main(){}
