@@ -59,7 +59,9 @@ fn main() {
     let arguments = Arguments::from_args();
     let release = std::env::var_os(RELEASE).map(PathBuf::from);
     if release.is_none() {
-        eprintln!("skipped: the costs of the release build: {RELEASE} is not set (make test sets it)");
+        eprintln!(
+            "skipped: the costs of the release build: {RELEASE} is not set (make test sets it)"
+        );
     }
     let tests: [(&str, fn(&Path) -> Result<(), String>); 5] = [
         ("the_program_stays_small", size),

@@ -1,1 +1,77 @@
-mod count; #[path = "../../tests/common/mod.rs"] mod common; fn main(){}
+// SPDX-License-Identifier: Apache-2.0
+//! `make bench`: what premount costs, side by side with a program that does nothing and with what it
+//! replaces, into docs/performance.md. `make profile`: where its instructions go.
+//!
+//! Every call is a process of its own, timed from before it is started until it has ended. All are
+//! called in turns, round by round, so that whatever else the machine does meets all of them.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_precision_loss
+)]
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+mod contenders;
+mod count;
+#[allow(dead_code)]
+#[path = "../../tests/restore/enter.rs"]
+mod enter;
+mod measure;
+mod profile;
+mod pure;
+mod restore;
+mod table;
+#[allow(dead_code)]
+#[path = "../../tests/restore/world.rs"]
+mod world;
+
+use std::path::{Path, PathBuf};
+
+/// The variable that says where the static build to measure is.
+const RELEASE: &str = "PREMOUNT_RELEASE_BINARY";
+
+fn main() {
+    if std::env::var_os(enter::INSIDE).is_some() {
+        return restore::inside();
+    }
+    let Some(release) = std::env::var_os(RELEASE).map(PathBuf::from) else {
+        println!(
+            "{RELEASE} is not set: `make bench` builds what is measured, and says where it is"
+        );
+        return;
+    };
+    if std::env::args().any(|argument| argument == "profile") {
+        return profile::print(&release);
+    }
+    bench(&release);
+}
+
+fn bench(release: &Path) {
+    let programs = measure::Programs::build(release);
+    let contenders = contenders::all(&programs);
+    for contender in &contenders {
+        contender.verify();
+    }
+    let times = measure::in_turns(&contenders);
+    let costs = measure::costs(&programs, &contenders);
+    let restores = restore::measure(&programs);
+    let size = release.metadata().unwrap().len();
+    let text = table::text(&table::Results {
+        contenders: &contenders,
+        times: &times,
+        costs: &costs,
+        restores: restores.as_ref(),
+        pure: &pure::estimates(),
+        size,
+    });
+    print!("{text}");
+    table::write(&text);
+}

@@ -77,8 +77,10 @@ impl Input {
                 "host/termination-log" => world.file(source),
                 _ => world.directory(source),
             };
-            mounts.push(json!({"destination": destination, "type": "bind", "source": source,
-                               "options": ["rbind", "rprivate", "rw", "bind"]}));
+            mounts.push(
+                json!({"destination": destination, "type": "bind", "source": source,
+                               "options": ["rbind", "rprivate", "rw", "bind"]}),
+            );
         }
         assert_eq!(mounts.len(), 18);
         config["linux"]["seccomp"] = seccomp();

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who is measured, on what.
+
+use std::rc::Rc;
+
+use crate::common;
+use crate::common::inputs::Input;
+use crate::count::Call;
+use crate::measure::Programs;
+
+/// A call that is measured again and again.
+pub struct Contender {
+    /// What the table and the targets know it by.
+    pub name: &'static str,
+    pub call: Call,
+    /// How many mounts it is about.
+    pub mounts: Option<u32>,
+    /// It takes part in every so manieth round.
+    pub every: u32,
+    /// What is measured of it beside its time.
+    pub counted: Counted,
+    /// What premount makes for it, and is removed before each call; none where all is there.
+    missing: Option<Rc<Input>>,
+    /// Keeps its files.
+    _input: Option<Rc<Input>>,
+}
+
+/// What is measured of a contender beside its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// System calls, instructions and memory.
+    All,
+    /// All but instructions: several processes, or an interpreter under an interpreter.
+    NoInstructions,
+}
+
+pub const FLOOR: &str = "a static C program that does nothing: the floor";
+pub const FLOOR_RUST: &str = "a static Rust program that does nothing";
+pub const IDLE: &str = "premount, a stage with nothing to do";
+pub const POD_THERE: &str = "premount hook, pod, all there";
+pub const POD_MISSING: &str = "premount hook, pod, 4 to make";
+pub const ACTION_MISSING: &str = "premount action script, pod, 4 to make";
+pub const BASH_THERE: &str = "bash + jq + mkdir hook, pod, all there";
+pub const BASH_MISSING: &str = "bash + jq + mkdir hook, pod, 4 to make";
+pub const PYTHON_MISSING: &str = "Python hook, pod, 4 to make";
+pub const NESTED_100: &str = "premount hook, 100 nested mounts to make";
+pub const NESTED_1000: &str = "premount hook, 1,000 nested mounts to make";
+pub const NESTED_10000: &str = "premount hook, 10,000 nested mounts to make";
+pub const THERE_1000: &str = "premount hook, 1,000 nested mounts, all there";
+pub const THERE_10000: &str = "premount hook, 10,000 nested mounts, all there";
+pub const DEEP: &str = "premount hook, a path of 64 components to make";
+pub const CROWDED: &str = "premount hook, 5,000 entries in the source";
+pub const WORKLOAD: &str = "premount hook, images with 10,000 mounts to make";
+
+/// How often the small ones are called, the slow ones, and the big ones.
+const SMALL: u32 = 1;
+const SLOW: u32 = 6;
+const BIG: u32 = 12;
+/// How many rounds there are.
+pub const ROUNDS: u32 = 360;
+
+impl Contender {
+    fn new(name: &'static str, every: u32, call: Call) -> Self {
+        Self {
+            name,
+            call,
+            mounts: None,
+            every,
+            counted: Counted::All,
+            missing: None,
+            _input: None,
+        }
+    }
+
+    /// On an input where all is there. The inputs of two contenders are two.
+    fn there(mut self, input: &Rc<Input>) -> Self {
+        self.call.run();
+        self._input = Some(Rc::clone(input));
+        self
+    }
+
+    fn missing(mut self, input: &Rc<Input>) -> Self {
+        self.missing = Some(Rc::clone(input));
+        self
+    }
+
+    fn mounts(mut self, mounts: u32) -> Self {
+        self.mounts = Some(mounts);
+        self
+    }
+
+    fn without_instructions(mut self) -> Self {
+        self.counted = Counted::NoInstructions;
+        self
+    }
+
+    /// Brings about what it is measured on.
+    pub fn prepare(&self) {
+        if let Some(input) = &self.missing {
+            input.remove_made();
+        }
+    }
+
+    /// Makes sure that it does what premount does.
+    pub fn verify(&self) {
+        let Some(input) = &self.missing else {
+            return;
+        };
+        self.prepare();
+        self.call.run();
+        let made = input.found();
+        self.prepare();
+        assert!(input.found().is_empty(), "{}: nothing to make", self.name);
+        let images = input.images();
+        let bundle = input.world.bundle();
+        let mut apply = vec!["apply", "--bundle", &bundle];
+        if images.is_dir() {
+            apply.extend(["--images", images.to_str().unwrap()]);
+        }
+        let applied = common::premount(&apply, b"", &[]);
+        assert_eq!(applied.status, 0, "{}: {applied:?}", self.name);
+        assert_eq!(made, input.found(), "{}", self.name);
+    }
+}
+
+/// All of them, the floor first.
+pub fn all(programs: &Programs) -> Vec<Contender> {
+    let premount = programs.premount.as_path();
+    let pod_there = Rc::new(Input::pod());
+    let pod = Rc::new(Input::pod());
+    let [bash, python] = ["hook.sh", "hook.py"].map(|name| programs.baseline(name));
+    let mut all = vec![
+        Contender::new(FLOOR, SMALL, Call::of(&programs.floor)),
+        Contender::new(FLOOR_RUST, SMALL, Call::of(&programs.floor_rust)),
+        Contender::new(IDLE, SMALL, Call::idle(premount)),
+        Contender::new(POD_THERE, SMALL, Call::hook(premount, &pod_there)).there(&pod_there),
+        Contender::new(POD_MISSING, SMALL, Call::hook(premount, &pod)).missing(&pod),
+        Contender::new(ACTION_MISSING, SMALL, Call::action(premount, &pod)).missing(&pod),
+        Contender::new(BASH_THERE, SLOW, Call::hook(&bash, &pod_there))
+            .there(&pod_there)
+            .without_instructions(),
+        Contender::new(BASH_MISSING, SLOW, Call::hook(&bash, &pod))
+            .missing(&pod)
+            .without_instructions(),
+        Contender::new(PYTHON_MISSING, SLOW, Call::hook(&python, &pod))
+            .missing(&pod)
+            .without_instructions(),
+    ];
+    for (name, count, every) in [
+        (NESTED_100, 100, SMALL),
+        (NESTED_1000, 1000, SLOW),
+        (NESTED_10000, 10_000, BIG),
+    ] {
+        let input = Rc::new(Input::nested(count as usize));
+        let contender = Contender::new(name, every, Call::hook(premount, &input));
+        all.push(contender.missing(&input).mounts(count));
+    }
+    for (name, count, every) in [(THERE_1000, 1000, SLOW), (THERE_10000, 10_000, BIG)] {
+        let input = Rc::new(Input::nested(count as usize));
+        let contender = Contender::new(name, every, Call::hook(premount, &input));
+        all.push(contender.there(&input).mounts(count));
+    }
+    for (name, input, every, mounts) in [
+        (DEEP, Input::deep(), SLOW, None),
+        (CROWDED, Input::crowded(), SLOW, None),
+        (WORKLOAD, Input::workload(10_000), BIG, Some(10_000)),
+    ] {
+        let input = Rc::new(input);
+        let mut contender = Contender::new(name, every, Call::hook(premount, &input));
+        contender.mounts = mounts;
+        all.push(contender.missing(&input));
+    }
+    all
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where premount's instructions and system calls go, by callgrind and strace.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::inputs::Input;
+use crate::count::{self, Call};
+
+/// How many functions are shown.
+const FUNCTIONS: usize = 25;
+
+/// Prints the profiles of a build with symbols.
+pub fn print(premount: &Path) {
+    let (pod, many) = (Input::pod(), Input::nested(10_000));
+    let calls = [
+        ("a stage with nothing to do", Call::idle(premount), None),
+        ("the pod, 4 to make", Call::hook(premount, &pod), Some(&pod)),
+        (
+            "10,000 nested mounts to make",
+            Call::hook(premount, &many),
+            Some(&many),
+        ),
+    ];
+    for (name, call, input) in calls {
+        let prepare = || input.map(Input::remove_made);
+        prepare();
+        println!("\n== {name}: system calls\n");
+        print_system_calls(&call);
+        prepare();
+        println!("\n== {name}: instructions, with those of what is called\n");
+        print_instructions(&call);
+    }
+}
+
+fn print_system_calls(call: &Call) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for line in count::trace(call).unwrap_or_else(|said| panic!("{said}")) {
+        let event = line.split_once(' ').map_or("", |(_, event)| event).trim();
+        let name = event.split_once('(').map_or(event, |(name, _)| name);
+        *counts.entry(name.to_owned()).or_default() += 1;
+    }
+    let total: usize = counts.values().sum();
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    println!("{total:7}  in all");
+    for (name, count) in counts {
+        println!("{count:7}  {name}");
+    }
+}
+
+fn print_instructions(call: &Call) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("callgrind.out");
+    count::callgrind(call, &file).unwrap_or_else(|said| panic!("{said}"));
+    for inclusive in ["yes", "no"] {
+        println!("inclusive: {inclusive}");
+        let output = Command::new("callgrind_annotate")
+            .arg(format!("--inclusive={inclusive}"))
+            .args(["--auto=no", "--threshold=100"])
+            .arg(&file)
+            .output()
+            .expect("callgrind_annotate");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let shown = text.lines().filter(|line| line.contains("%)"));
+        for line in shown.take(FUNCTIONS + 1) {
+            // Cargo's paths are long, and say nothing.
+            let line: String = line.replace(env!("CARGO_MANIFEST_DIR"), "");
+            println!("{}", line.chars().take(180).collect::<String>());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//! premount's share of a whole restore, by real runtimes and a real CRIU, inside a Debian root of its
+//! own: the program starts itself again in there.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::enter::{self, Root};
+use crate::measure::{Programs, median};
+use crate::world::{Runtime, SOURCES, Trigger, World};
+
+/// How often each is restored each way.
+const ROUNDS: usize = 30;
+/// The program that does nothing, inside.
+const FLOOR: &str = "/floor";
+
+/// What CRIU calls at each stage.
+const SCRIPTS: [&str; 3] = ["none", "floor", "premount"];
+
+/// The restores by one runtime: in each round one with each script, in nanoseconds.
+pub struct Restores {
+    pub runtime: &'static str,
+    rounds: Vec<[i64; 3]>,
+}
+
+impl Restores {
+    /// The median without any script.
+    pub fn alone(&self) -> i64 {
+        self.median_of(|round| round[0])
+    }
+
+    /// The median with a script that does nothing.
+    pub fn with_nothing(&self) -> i64 {
+        self.median_of(|round| round[1])
+    }
+
+    /// The median with premount.
+    pub fn with_premount(&self) -> i64 {
+        self.median_of(|round| round[2])
+    }
+
+    /// What premount adds: the median of the differences within a round.
+    pub fn added(&self) -> i64 {
+        self.median_of(|round| round[2] - round[0])
+    }
+
+    /// What of that any script would add: CRIU starts a shell for it at each stage.
+    pub fn added_by_nothing(&self) -> i64 {
+        self.median_of(|round| round[1] - round[0])
+    }
+
+    fn median_of(&self, value: impl Fn(&[i64; 3]) -> i64) -> i64 {
+        median(&self.rounds.iter().map(value).collect::<Vec<_>>())
+    }
+}
+
+/// Measures; none where it can't be done, and says why.
+pub fn measure(programs: &Programs) -> Option<Vec<Restores>> {
+    if let Some(reason) = enter::why_not() {
+        eprintln!("no whole restores: {reason}");
+        return None;
+    }
+    eprintln!("restoring");
+    let files = [
+        (programs.premount.as_path(), enter::PREMOUNT),
+        (programs.floor.as_path(), FLOOR),
+    ];
+    let text =
+        enter::output(Root::Sid, "bench", &files).unwrap_or_else(|said| panic!("restores: {said}"));
+    let rounds_of = |runtime: Runtime| {
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(runtime.name()));
+        let times = |line: &str| -> Vec<i64> {
+            line.split_whitespace()
+                .map(|time| time.parse().unwrap())
+                .collect()
+        };
+        Restores {
+            runtime: runtime.name(),
+            rounds: lines.map(|line| times(line).try_into().unwrap()).collect(),
+        }
+    };
+    Some([Runtime::Crun, Runtime::Runc].map(rounds_of).into())
+}
+
+/// What runs inside the root: a line for each round.
+pub fn inside() {
+    for runtime in [Runtime::Crun, Runtime::Runc] {
+        let mut world = World::new(Root::Sid, runtime);
+        world.set_mounts(mounts());
+        world.write_config(Trigger::None);
+        world.start();
+        world.checkpoint();
+        for _ in 0..ROUNDS {
+            let times = SCRIPTS.map(|script| restore(&world, script).to_string());
+            println!("{} {}", runtime.name(), times.join(" "));
+        }
+    }
+}
+
+fn restore(world: &World, script: &str) -> u128 {
+    match script {
+        "premount" => world.write_config(Trigger::Action),
+        "floor" => {
+            world.write_config(Trigger::None);
+            world.add_criu_config(&format!("action-script {FLOOR}\n"));
+        }
+        _ => world.write_config(Trigger::None),
+    }
+    let start = Instant::now();
+    world
+        .restore()
+        .unwrap_or_else(|said| panic!("{script}: {said}"));
+    let time = start.elapsed();
+    world.delete();
+    time.as_nanos()
+}
+
+/// 18 mounts with /proc and /dev: a volume, and what is nested in it.
+fn mounts() -> Vec<Value> {
+    let bind = |at: &str, source: &str| {
+        let source = Path::new(SOURCES).join(source);
+        std::fs::create_dir_all(&source).unwrap();
+        json!({"destination": at, "type": "bind", "source": source, "options": ["bind"]})
+    };
+    let mut mounts = vec![bind("/data", "volume")];
+    mounts.extend((0..15).map(|number| {
+        std::fs::create_dir_all(Path::new(SOURCES).join(format!("volume/d{number}"))).unwrap();
+        bind(&format!("/data/d{number}"), &format!("nested-{number}"))
+    }));
+    mounts
+}
