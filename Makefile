@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # make test   all tests; with root also the restores by real runtimes
 # make soak   the tests with random input, for longer: SOAK times as much
+# make bench  what premount costs beside others, into docs/performance.md (takes root for the restores)
+# make profile  where its instructions and system calls go
 # make demo   a restore that fails without premount, and succeeds with it (takes root)
 # make        the program: target/HOST/release/premount, static
 
@@ -15,9 +17,25 @@ ROOTS := target/e2e
 all: tools
 	$(CARGO) build --release $(FLAGS)
 
+# The release build is what tests/cost.rs counts.
+RELEASE := $(CURDIR)/target/$(HOST)/release/premount
 .PHONY: test
-test: tools roots
-	$(CARGO) test $(FLAGS)
+test: all roots
+	PREMOUNT_RELEASE_BINARY=$(RELEASE) $(CARGO) test $(FLAGS)
+
+# Where there is memory for it, the files that are measured on lie there: disks differ more than memory.
+BENCH = TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo /tmp) $(CARGO) bench $(FLAGS)
+.PHONY: bench
+bench: TOOLS += $(BENCH_TOOLS)
+bench: all roots
+	$(BENCH) --bench pure
+	PREMOUNT_RELEASE_BINARY=$(RELEASE) $(BENCH) --profile dev --bench bench
+
+.PHONY: profile
+profile: tools
+	$(CARGO) build --profile profiling $(FLAGS)
+	PREMOUNT_RELEASE_BINARY=$(CURDIR)/target/$(HOST)/profiling/premount \
+		$(BENCH) --profile dev --bench bench -- profile
 
 # The tests with random input, SOAK times as much; and more containers against the model.
 SOAK := 20
@@ -44,7 +62,9 @@ deny:
 	cargo deny check
 
 # What the tests and the demo take from the system. As root on Debian it is installed.
-TOOLS := cc:gcc debootstrap:debootstrap strace:strace unshare:util-linux
+TOOLS := cc:gcc debootstrap:debootstrap strace:strace unshare:util-linux valgrind:valgrind
+# And what the bench does: the baselines are in these.
+BENCH_TOOLS := bash:bash jq:jq python3:python3
 .PHONY: tools
 tools:
 	@missing=; for tool in $(TOOLS); do \

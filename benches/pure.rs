@@ -1,2 +1,91 @@
 // SPDX-License-Identifier: Apache-2.0
-fn main() {}
+//! The parts that take values and return values, by criterion; and the plan, which asks the kernel too.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(missing_docs)] // criterion's macros.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+use common::inputs::Input;
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use premount::checkpoint::{self, Known};
+use premount::config::{self, Config};
+use premount::escape::Escaped;
+use premount::images;
+use premount::path::ContainerPath;
+use premount::plan::Plan;
+
+criterion_group! {
+    name = pure;
+    config = Criterion::default()
+        .sample_size(50)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = configurations, checkpoints, paths
+}
+criterion_main!(pure);
+
+fn configurations(criterion: &mut Criterion) {
+    let inputs = [
+        ("pod", Input::pod()),
+        ("10,000 mounts", Input::nested(10_000)),
+    ];
+    for (name, input) in inputs {
+        let bundle = input.world.path("bundle");
+        let file = bundle.join(config::FILE_NAME);
+        let text = fs::read_to_string(&file).unwrap();
+        let parse = || Config::parse(black_box(&text), &file, &bundle).unwrap();
+        criterion.bench_function(&format!("configuration, {name}: parse"), |bencher| {
+            bencher.iter(parse);
+        });
+        criterion.bench_function(&format!("configuration, {name}: annotation"), |bencher| {
+            bencher.iter(|| config::restore(black_box(&text), &file).unwrap());
+        });
+        criterion.bench_function(&format!("plan, {name}, none there"), |bencher| {
+            bencher.iter_batched(
+                parse,
+                |config| Plan::new(config, &[]).unwrap(),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+}
+
+fn checkpoints(criterion: &mut Criterion) {
+    let input = Input::workload(10_000);
+    let image = fs::read(input.images().join("mountpoints-12.img")).unwrap();
+    let parse = || images::parse(black_box(&image), Path::new("image")).unwrap();
+    criterion.bench_function("images, 10,000 mounts: parse", |bencher| {
+        bencher.iter(parse);
+    });
+    let known = [Known {
+        resolved: b"data",
+        destination: b"data",
+        is_bind: true,
+    }];
+    let namespaces = [parse()];
+    assert_eq!(checkpoint::wanted(&namespaces, &known, &[]).len(), 10_000);
+    criterion.bench_function("images, 10,000 mounts: what is wanted", |bencher| {
+        bencher.iter(|| checkpoint::wanted(black_box(&namespaces), &known, &[]));
+    });
+}
+
+fn paths(criterion: &mut Criterion) {
+    let path = format!("/data{}", "/component".repeat(63));
+    criterion.bench_function("path, 64 components: clean", |bencher| {
+        bencher.iter(|| ContainerPath::parse(black_box(&path)).unwrap());
+    });
+    criterion.bench_function("path, 64 components: escape", |bencher| {
+        bencher.iter(|| Escaped(black_box(path.as_bytes())).to_string());
+    });
+}

@@ -55,6 +55,9 @@ const THOUSAND_THERE: Budget = Budget {
 /// lengths of temporary paths, and the random seeds of hash maps count differently.
 const MARGIN: u64 = 15;
 
+/// A test, of the release build.
+type Test = fn(&Path) -> Result<(), String>;
+
 fn main() {
     let arguments = Arguments::from_args();
     let release = std::env::var_os(RELEASE).map(PathBuf::from);
@@ -63,7 +66,7 @@ fn main() {
             "skipped: the costs of the release build: {RELEASE} is not set (make test sets it)"
         );
     }
-    let tests: [(&str, fn(&Path) -> Result<(), String>); 5] = [
+    let tests: [(&str, Test); 5] = [
         ("the_program_stays_small", size),
         ("a_stage_with_nothing_to_do_stays_cheap", idle),
         ("a_pod_that_needs_nothing_stays_cheap", pod_there),

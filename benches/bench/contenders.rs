@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::common;
 use crate::common::inputs::Input;
 use crate::count::Call;
-use crate::measure::Programs;
+use crate::measure::{Programs, baseline};
 
 /// A call that is measured again and again.
 pub struct Contender {
@@ -19,10 +19,10 @@ pub struct Contender {
     pub every: u32,
     /// What is measured of it beside its time.
     pub counted: Counted,
-    /// What premount makes for it, and is removed before each call; none where all is there.
-    missing: Option<Rc<Input>>,
-    /// Keeps its files.
-    _input: Option<Rc<Input>>,
+    /// What it is called on.
+    input: Option<Rc<Input>>,
+    /// Whether what it makes is removed before each call, or is there.
+    makes: bool,
 }
 
 /// What is measured of a contender beside its time.
@@ -54,10 +54,10 @@ pub const WORKLOAD: &str = "premount hook, images with 10,000 mounts to make";
 
 /// How often the small ones are called, the slow ones, and the big ones.
 const SMALL: u32 = 1;
-const SLOW: u32 = 6;
-const BIG: u32 = 12;
+const SLOW: u32 = 5;
+const BIG: u32 = 10;
 /// How many rounds there are.
-pub const ROUNDS: u32 = 360;
+pub const ROUNDS: u32 = 500;
 
 impl Contender {
     fn new(name: &'static str, every: u32, call: Call) -> Self {
@@ -67,20 +67,21 @@ impl Contender {
             mounts: None,
             every,
             counted: Counted::All,
-            missing: None,
-            _input: None,
+            input: None,
+            makes: false,
         }
     }
 
     /// On an input where all is there. The inputs of two contenders are two.
     fn there(mut self, input: &Rc<Input>) -> Self {
         self.call.run();
-        self._input = Some(Rc::clone(input));
+        self.input = Some(Rc::clone(input));
         self
     }
 
     fn missing(mut self, input: &Rc<Input>) -> Self {
-        self.missing = Some(Rc::clone(input));
+        self.input = Some(Rc::clone(input));
+        self.makes = true;
         self
     }
 
@@ -94,16 +95,21 @@ impl Contender {
         self
     }
 
+    /// What it makes something for.
+    fn made(&self) -> Option<&Input> {
+        self.input.as_deref().filter(|_| self.makes)
+    }
+
     /// Brings about what it is measured on.
     pub fn prepare(&self) {
-        if let Some(input) = &self.missing {
+        if let Some(input) = self.made() {
             input.remove_made();
         }
     }
 
     /// Makes sure that it does what premount does.
     pub fn verify(&self) {
-        let Some(input) = &self.missing else {
+        let Some(input) = self.made() else {
             return;
         };
         self.prepare();
@@ -128,7 +134,7 @@ pub fn all(programs: &Programs) -> Vec<Contender> {
     let premount = programs.premount.as_path();
     let pod_there = Rc::new(Input::pod());
     let pod = Rc::new(Input::pod());
-    let [bash, python] = ["hook.sh", "hook.py"].map(|name| programs.baseline(name));
+    let [bash, python] = ["hook.sh", "hook.py"].map(|name| baseline(name));
     let mut all = vec![
         Contender::new(FLOOR, SMALL, Call::of(&programs.floor)),
         Contender::new(FLOOR_RUST, SMALL, Call::of(&programs.floor_rust)),

@@ -31,7 +31,7 @@ impl Programs {
             _directory: directory,
         };
         for (source, program) in [("floor.c", &programs.floor), ("peak.c", &programs.peak)] {
-            let source = programs.baseline(source);
+            let source = baseline(source);
             run(Command::new("cc")
                 .args(["-static", "-O2", "-s", "-o"])
                 .arg(program)
@@ -55,17 +55,17 @@ impl Programs {
             "-C",
             "target-feature=+crt-static",
         ]);
-        let source = programs.baseline("floor.rs");
+        let source = baseline("floor.rs");
         run(rustc.arg("-o").arg(&programs.floor_rust).arg(source));
         programs
     }
+}
 
-    /// A file of the baselines.
-    pub fn baseline(&self, name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("benches/baseline")
-            .join(name)
-    }
+/// A file of the baselines.
+pub fn baseline(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("benches/baseline")
+        .join(name)
 }
 
 fn run(command: &mut Command) {
@@ -77,7 +77,7 @@ fn run(command: &mut Command) {
 pub fn in_turns(contenders: &[Contender]) -> Vec<Vec<Duration>> {
     let mut times = vec![Vec::new(); contenders.len()];
     for round in 0..ROUNDS {
-        if round % 60 == 0 {
+        if round % 100 == 0 {
             eprintln!("round {round} of {ROUNDS}");
         }
         for (contender, times) in contenders.iter().zip(&mut times) {

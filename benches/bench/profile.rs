@@ -63,11 +63,21 @@ fn print_instructions(call: &Call) {
             .output()
             .expect("callgrind_annotate");
         let text = String::from_utf8_lossy(&output.stdout);
-        let shown = text.lines().filter(|line| line.contains("%)"));
-        for line in shown.take(FUNCTIONS + 1) {
-            // Cargo's paths are long, and say nothing.
-            let line: String = line.replace(env!("CARGO_MANIFEST_DIR"), "");
-            println!("{}", line.chars().take(180).collect::<String>());
+        let is_function = |line: &&str| line.contains("%)") && !line.contains("'2");
+        for line in text.lines().filter(is_function).take(FUNCTIONS + 1) {
+            println!("{}", shortened(line));
         }
     }
+}
+
+/// A line without where this machine has its sources.
+fn shortened(line: &str) -> String {
+    let (line, _) = line.split_once(" [").unwrap_or((line, ""));
+    let (cost, function) = line.split_once(")  ").unwrap_or((line, ""));
+    let function = ["/library/", "/registry/src/", env!("CARGO_MANIFEST_DIR")]
+        .iter()
+        .find_map(|at| Some(function.split_once(at)?.1))
+        .unwrap_or(function);
+    let short: String = function.chars().take(150).collect();
+    format!("{cost})  {short}")
 }

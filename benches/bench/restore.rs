@@ -12,7 +12,7 @@ use crate::measure::{Programs, median};
 use crate::world::{Runtime, SOURCES, Trigger, World};
 
 /// How often each is restored each way.
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 60;
 /// The program that does nothing, inside.
 const FLOOR: &str = "/floor";
 
@@ -46,9 +46,14 @@ impl Restores {
         self.median_of(|round| round[2] - round[0])
     }
 
-    /// What of that any script would add: CRIU starts a shell for it at each stage.
+    /// What of that any script would add: CRIU forks for it at each stage.
     pub fn added_by_nothing(&self) -> i64 {
         self.median_of(|round| round[1] - round[0])
+    }
+
+    /// What premount costs beyond a script that does nothing.
+    pub fn of_premount(&self) -> i64 {
+        self.median_of(|round| round[2] - round[1])
     }
 
     fn median_of(&self, value: impl Fn(&[i64; 3]) -> i64) -> i64 {

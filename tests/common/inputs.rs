@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What premount's cost is measured on: a Kubernetes pod as CRI-O has it, and many mounts.
+#![allow(clippy::indexing_slicing)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
