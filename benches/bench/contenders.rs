@@ -134,7 +134,7 @@ pub fn all(programs: &Programs) -> Vec<Contender> {
     let premount = programs.premount.as_path();
     let pod_there = Rc::new(Input::pod());
     let pod = Rc::new(Input::pod());
-    let [bash, python] = ["hook.sh", "hook.py"].map(|name| baseline(name));
+    let [bash, python] = ["hook.sh", "hook.py"].map(baseline);
     let mut all = vec![
         Contender::new(FLOOR, SMALL, Call::of(&programs.floor)),
         Contender::new(FLOOR_RUST, SMALL, Call::of(&programs.floor_rust)),
