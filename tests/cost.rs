@@ -27,7 +27,7 @@ const SIZE: u64 = 5 << 19;
 
 /// What one call may cost.
 struct Budget {
-    /// At most, from execve to exit. Some 30 of them are of the C library and of Rust's start.
+    /// From execve to exit. Some 30 of them are of the C library and of Rust's start.
     system_calls: u64,
     /// As measured with Rust 1.95 and glibc 2.36.
     instructions: u64,
@@ -38,18 +38,22 @@ const IDLE: Budget = Budget {
     instructions: 105_000,
 };
 const POD_THERE: Budget = Budget {
-    system_calls: 165,
+    system_calls: 163,
     instructions: 1_957_000,
 };
 const POD_MISSING: Budget = Budget {
-    system_calls: 201,
+    system_calls: 199,
     instructions: 2_063_000,
 };
 /// 1,000 nested mounts that need nothing.
 const THOUSAND_THERE: Budget = Budget {
-    system_calls: 6454,
-    instructions: 21_208_000,
+    system_calls: 6452,
+    instructions: 21_232_000,
 };
+
+/// How many more system calls than budgeted are no failure: another C library starts otherwise, and
+/// longer paths take more reads.
+const CALLS_MARGIN: u64 = 5;
 
 /// How many percent more instructions than budgeted are no failure: another compiler or C library, other
 /// lengths of temporary paths, and the random seeds of hash maps count differently.
@@ -59,6 +63,8 @@ const MARGIN: u64 = 15;
 type Test = fn(&Path) -> Result<(), String>;
 
 fn main() {
+    // premount closes what it inherits, and that would count.
+    premount::sys::close_inherited();
     let arguments = Arguments::from_args();
     let release = std::env::var_os(RELEASE).map(PathBuf::from);
     if release.is_none() {
@@ -125,7 +131,11 @@ fn thousand(release: &Path) -> Result<(), String> {
 /// Counts a call, each time after `before`, and compares with its budget.
 fn check(call: &Call, budget: &Budget, before: impl Fn()) -> Result<(), String> {
     before();
-    let calls = within("system calls", system_calls(call)?, budget.system_calls);
+    let calls = within(
+        "system calls",
+        system_calls(call)?,
+        budget.system_calls + CALLS_MARGIN,
+    );
     before();
     let most = budget.instructions * (100 + MARGIN) / 100;
     let instructions = within("instructions", instructions(call)?, most);

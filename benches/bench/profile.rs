@@ -78,6 +78,11 @@ fn shortened(line: &str) -> String {
         .iter()
         .find_map(|at| Some(function.split_once(at)?.1))
         .unwrap_or(function);
+    // The registry's name.
+    let function = function
+        .strip_prefix("index.")
+        .and_then(|function| Some(function.split_once('/')?.1))
+        .unwrap_or(function);
     let short: String = function.chars().take(150).collect();
     format!("{cost})  {short}")
 }
