@@ -40,6 +40,7 @@ pub const IDLE: &str = "premount, a stage with nothing to do";
 pub const POD_THERE: &str = "premount hook, pod, all there";
 pub const POD_MISSING: &str = "premount hook, pod, 4 to make";
 pub const ACTION_MISSING: &str = "premount action script, pod, 4 to make";
+pub const ACTION_THERE: &str = "premount action script, pod, all there";
 pub const BASH_THERE: &str = "bash + jq + mkdir hook, pod, all there";
 pub const BASH_MISSING: &str = "bash + jq + mkdir hook, pod, 4 to make";
 pub const PYTHON_MISSING: &str = "Python hook, pod, 4 to make";
@@ -141,6 +142,7 @@ pub fn all(programs: &Programs) -> Vec<Contender> {
         Contender::new(IDLE, SMALL, Call::idle(premount)),
         Contender::new(POD_THERE, SMALL, Call::hook(premount, &pod_there)).there(&pod_there),
         Contender::new(POD_MISSING, SMALL, Call::hook(premount, &pod)).missing(&pod),
+        Contender::new(ACTION_THERE, SMALL, Call::action(premount, &pod_there)).there(&pod_there),
         Contender::new(ACTION_MISSING, SMALL, Call::action(premount, &pod)).missing(&pod),
         Contender::new(BASH_THERE, SLOW, Call::hook(&bash, &pod_there))
             .there(&pod_there)

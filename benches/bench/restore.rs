@@ -56,6 +56,17 @@ impl Restores {
         self.median_of(|round| round[2] - round[1])
     }
 
+    /// The middle half of that: how far it can be told.
+    pub fn of_premount_spread(&self) -> [i64; 2] {
+        let mut all: Vec<i64> = self
+            .rounds
+            .iter()
+            .map(|round| round[2] - round[1])
+            .collect();
+        all.sort_unstable();
+        [all[all.len() / 4], all[all.len() * 3 / 4]]
+    }
+
     fn median_of(&self, value: impl Fn(&[i64; 3]) -> i64) -> i64 {
         median(&self.rounds.iter().map(value).collect::<Vec<_>>())
     }
@@ -99,8 +110,13 @@ pub fn inside() {
         world.write_config(Trigger::None);
         world.start();
         world.checkpoint();
-        for _ in 0..ROUNDS {
-            let times = SCRIPTS.map(|script| restore(&world, script).to_string());
+        for round in 0..ROUNDS {
+            let mut times = SCRIPTS.map(|_| String::new());
+            // Nobody is always the first.
+            for turn in 0..SCRIPTS.len() {
+                let script = (round + turn) % SCRIPTS.len();
+                times[script] = restore(&world, SCRIPTS[script]).to_string();
+            }
             println!("{} {}", runtime.name(), times.join(" "));
         }
     }
