@@ -4,6 +4,7 @@
 # make bench  what premount costs beside others, into docs/performance.md (takes root for the restores)
 # make profile  where its instructions and system calls go
 # make demo   a restore that fails without premount, and succeeds with it (takes root)
+# make packages   the packages in target/packages: deb, rpm, tarball, image context, checksums
 # make        the program: target/HOST/release/premount, static
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -12,6 +13,9 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 CARGO = RUSTFLAGS="-C target-feature=+crt-static" cargo
 FLAGS = --locked --target $(HOST)
 ROOTS := target/e2e
+CARGO_DEB := target/tools/cargo-deb-3.8.0/bin/cargo-deb
+CARGO_GENERATE_RPM := target/tools/cargo-generate-rpm-0.21.1/bin/cargo-generate-rpm
+VALIDATOR := target/tools/kubernetes-validate-1.37.0/bin/kubernetes-validate
 
 .PHONY: all
 all: tools
@@ -20,8 +24,8 @@ all: tools
 # The release build is what tests/cost.rs counts.
 RELEASE := $(CURDIR)/target/$(HOST)/release/premount
 .PHONY: test
-test: all roots
-	PREMOUNT_RELEASE_BINARY=$(RELEASE) $(CARGO) test $(FLAGS)
+test: all roots next-packages $(VALIDATOR)
+	PREMOUNT_RELEASE_BINARY=$(RELEASE) PREMOUNT_VALIDATOR=$(VALIDATOR) $(CARGO) test $(FLAGS)
 
 # Where there is memory for it, the files that are measured on lie there: disks differ more than memory.
 BENCH = TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo /tmp) $(CARGO) bench $(FLAGS)
@@ -36,6 +40,33 @@ profile: tools
 	$(CARGO) build --profile profiling $(FLAGS)
 	PREMOUNT_RELEASE_BINARY=$(CURDIR)/target/$(HOST)/profiling/premount \
 		$(BENCH) --profile dev --bench bench -- profile
+
+.PHONY: packages
+packages: all $(CARGO_DEB) $(CARGO_GENERATE_RPM)
+	$(CARGO) run $(FLAGS) --example generate -- target/generated
+	packaging/packages.sh target/packages 1 $(HOST) $(CARGO_DEB) $(CARGO_GENERATE_RPM)
+
+# What the tests of the packages take beside them: a next release to upgrade to, and for rpm, whose
+# database knows nothing of the Debian that it is tested on, a package that stands for its /bin/sh.
+.PHONY: next-packages
+next-packages: packages
+	packaging/packages.sh target/packages-next 2 $(HOST) $(CARGO_DEB) $(CARGO_GENERATE_RPM)
+	$(CARGO_GENERATE_RPM) --output target/packages-next/shell.rpm \
+		--set-metadata 'name = "shell"' --set-metadata 'provides = { "/bin/sh" = "*" }' \
+		--set-metadata 'require-sh = false' --set-metadata 'assets = []' \
+		--set-metadata 'post_install_script = "true"' \
+		--set-metadata 'pre_uninstall_script = "true"' --set-metadata 'post_uninstall_script = "true"'
+
+# What makes and checks the packages, each of one version in a place of its own.
+$(CARGO_DEB):
+	cargo install --locked --version 3.8.0 --no-default-features --root $(@D)/.. cargo-deb
+
+$(CARGO_GENERATE_RPM):
+	cargo install --locked --version 0.21.1 --root $(@D)/.. cargo-generate-rpm
+
+$(VALIDATOR):
+	python3 -m venv $(@D)/..
+	$(@D)/pip install --quiet kubernetes-validate==1.37.0
 
 # The tests with random input, SOAK times as much; and more containers against the model.
 SOAK := 20
@@ -62,14 +93,15 @@ deny:
 	cargo deny check
 
 # What the tests and the demo take from the system. As root on Debian it is installed.
-TOOLS := cc:gcc debootstrap:debootstrap strace:strace unshare:util-linux valgrind:valgrind
+TOOLS := cc:gcc debootstrap:debootstrap python3:python3 strace:strace unshare:util-linux valgrind:valgrind
 # And what the bench does: the baselines are in these.
-BENCH_TOOLS := bash:bash jq:jq python3:python3
+BENCH_TOOLS := bash:bash jq:jq
 .PHONY: tools
 tools:
 	@missing=; for tool in $(TOOLS); do \
 		command -v "$${tool%%:*}" >/dev/null || missing="$$missing $${tool#*:}"; \
 	done; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	test -z "$$missing" || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update && \
