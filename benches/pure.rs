@@ -72,6 +72,7 @@ fn checkpoints(criterion: &mut Criterion) {
         resolved: b"data",
         destination: b"data",
         is_bind: true,
+        parent: Some(b""),
     }];
     let namespaces = [parse()];
     assert_eq!(checkpoint::wanted(&namespaces, &known, &[]).len(), 10_000);

@@ -79,12 +79,12 @@ pub fn measure(programs: &Programs) -> Option<Vec<Restores>> {
         return None;
     }
     eprintln!("restoring");
-    let files = [
-        (programs.premount.as_path(), enter::PREMOUNT),
-        (programs.floor.as_path(), FLOOR),
+    let files = vec![
+        (programs.premount.clone(), enter::PREMOUNT.to_owned()),
+        (programs.floor.clone(), FLOOR.to_owned()),
     ];
     let text =
-        enter::output(Root::Sid, "bench", &files).unwrap_or_else(|said| panic!("restores: {said}"));
+        enter::output(Root::Sid, "bench", files).unwrap_or_else(|said| panic!("restores: {said}"));
     let rounds_of = |runtime: Runtime| {
         let lines = text
             .lines()

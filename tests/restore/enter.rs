@@ -49,6 +49,15 @@ impl Root {
     }
 }
 
+/// What is put into the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// premount itself, where hooks live.
+    Premount,
+    /// The packages, and no premount but what they install.
+    Packages,
+}
+
 /// Why these tests can't run here; none if they can. A root that only has to be made is no reason:
 /// then each of them fails, and says what to do.
 pub fn why_not() -> Option<String> {
@@ -58,17 +67,50 @@ pub fn why_not() -> Option<String> {
     None
 }
 
-/// Runs the test `name` inside `root`; the error is all that it said.
-pub fn run(root: Root, name: &str) -> Result<(), String> {
-    let premount = Path::new(env!("CARGO_BIN_EXE_premount"));
-    // What a test has counted is worth a line.
-    print!("{}", output(root, name, &[(premount, PREMOUNT)])?);
+/// Where the packages are, here and, by the same path from /, inside.
+pub const PACKAGES: &str = "target/packages";
+/// The same packages, of a next release; and what the rpm database of a Debian has to be told.
+pub const NEXT_PACKAGES: &str = "target/packages-next";
+
+/// Files of the host's, and their paths inside.
+type Files = Vec<(PathBuf, String)>;
+
+impl With {
+    fn files(self) -> Result<Files, String> {
+        match self {
+            Self::Premount => Ok(vec![(
+                env!("CARGO_BIN_EXE_premount").into(),
+                PREMOUNT.to_owned(),
+            )]),
+            Self::Packages => {
+                let mut files = Files::new();
+                for directory in [PACKAGES, NEXT_PACKAGES, "packaging"] {
+                    add_below(directory, &mut files)?;
+                }
+                Ok(files)
+            }
+        }
+    }
+}
+
+/// Adds what is in `directory`, below this package's own, as `make packages` and `make test` left it.
+fn add_below(directory: &str, files: &mut Files) -> Result<(), String> {
+    let missing = |error| format!("{directory}: {error}: run `make test`, which makes it");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    for entry in std::fs::read_dir(here).map_err(missing)? {
+        let entry = entry.expect("an entry");
+        let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type().expect("its type").is_dir() {
+            add_below(&path, files)?;
+        } else {
+            files.push((entry.path(), format!("/{path}")));
+        }
+    }
     Ok(())
 }
 
-/// Runs this program inside `root` with files of the host's put at their paths, and gives what it wrote;
-/// `name` tells it what to do there.
-pub fn output(root: Root, name: &str, files: &[(&Path, &str)]) -> Result<String, String> {
+/// A command that runs inside `root` with files of the host's; its arguments are still to come.
+fn command_with(root: Root, files: &[(PathBuf, String)]) -> Result<Command, String> {
     let root = root.path();
     if !root.is_dir() {
         return Err(format!(
@@ -76,28 +118,47 @@ pub fn output(root: Root, name: &str, files: &[(&Path, &str)]) -> Result<String,
             root.display()
         ));
     }
-    let me = std::env::current_exe().expect("this program's path");
-    let cgroup = format!(
-        "premount-test-{}-{:x}",
-        std::process::id(),
-        fingerprint(name)
-    );
     let mut command = Command::new("timeout");
     command
         .arg("--kill-after=5")
         .arg((TIMEOUT * soak()).to_string())
         .args(["unshare", "--mount", "--pid", "--fork", "--kill-child"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/enter.sh"))
-        .arg(&root);
-    for (file, path) in files.iter().chain(&[(me.as_path(), "/test")]) {
+        .arg(&root)
+        .stdin(std::process::Stdio::null());
+    for (file, path) in files {
         command.arg("-f").arg(format!("{}={path}", file.display()));
     }
-    let output = command
+    Ok(command)
+}
+
+/// A command that runs inside `root`; its arguments are still to come.
+pub fn command(root: Root, with: With) -> Result<Command, String> {
+    command_with(root, &with.files()?)
+}
+
+/// Runs the test `name` inside `root`; the error is all that it said.
+pub fn run(root: Root, name: &str, with: With) -> Result<(), String> {
+    // What a test has counted is worth a line.
+    print!("{}", output(root, name, with.files()?)?);
+    Ok(())
+}
+
+/// Runs this program inside `root` with files of the host's put at their paths, and gives what it wrote;
+/// `name` tells it what to do there.
+pub fn output(root: Root, name: &str, mut files: Files) -> Result<String, String> {
+    let me = std::env::current_exe().expect("this program's path");
+    let cgroup = format!(
+        "premount-test-{}-{:x}",
+        std::process::id(),
+        fingerprint(name)
+    );
+    files.push((me, "/test".to_owned()));
+    let output = command_with(root, &files)?
         .arg("/test")
         .env(INSIDE, name)
         .env(CGROUP, &cgroup)
         .env(crate::common::BINARY, PREMOUNT)
-        .stdin(std::process::Stdio::null())
         .output()
         .expect("timeout and unshare");
     remove_cgroups(&cgroup);

@@ -25,15 +25,17 @@ mod differential;
 mod enter;
 mod findings;
 mod first_start;
+mod image;
 mod matrix;
 #[path = "../model/mod.rs"]
 mod model;
 mod node;
+mod packages;
 mod podman;
 mod workload;
 mod world;
 
-use enter::Root;
+use enter::{Root, With};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
@@ -47,6 +49,8 @@ fn main() {
     tests.extend(node::tests());
     tests.extend(containerd::tests());
     tests.extend(crio::tests());
+    tests.extend(packages::tests());
+    tests.extend(image::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();
@@ -62,17 +66,22 @@ fn main() {
     let trials = tests.into_iter().map(|test| {
         let name = test.name.clone();
         Trial::test(name, move || {
-            enter::run(test.root, &test.name).map_err(Into::into)
+            enter::run(test.root, &test.name, test.with).map_err(Into::into)
         })
         .with_ignored_flag(skipped.is_some())
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    let manifests = Trial::test("packages::the_manifests_are_valid", || {
+        image::manifests().map_err(Into::into)
+    })
+    .with_ignored_flag(skipped.is_some());
+    libtest_mimic::run(&arguments, trials.chain([manifests]).collect()).exit();
 }
 
 /// A test: a name, and what to do inside the root. It fails by panicking.
 pub struct Test {
     name: String,
     root: Root,
+    with: With,
     body: Box<dyn FnOnce() + Send>,
 }
 
@@ -81,7 +90,16 @@ impl Test {
         Self {
             name: format!("{}::{name}", root.name()),
             root,
+            with: With::Premount,
             body: Box::new(body),
+        }
+    }
+
+    /// A test that has no premount but what the packages install.
+    fn of_packages(root: Root, name: &str, body: impl FnOnce() + Send + 'static) -> Self {
+        Self {
+            with: With::Packages,
+            ..Self::new(root, name, body)
         }
     }
 

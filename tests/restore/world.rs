@@ -192,7 +192,7 @@ impl World {
 
     /// The file that CRIU reads when this runtime calls it. crun names one from 1.26 on, with CRIU
     /// from 4.2 on; before that there is only the one that CRIU reads whoever calls.
-    fn criu_config(&self) -> &'static str {
+    pub fn criu_config(&self) -> &'static str {
         match (self.runtime, self.root) {
             (Runtime::Runc, _) => "/etc/criu/runc.conf",
             (Runtime::Crun, Root::Sid) => "/etc/criu/crun.conf",

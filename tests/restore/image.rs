@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The image and the DaemonSet: the image is built and run by Podman, confined as the DaemonSet says,
+//! with a directory that looks like a node's root; the manifests are what Kubernetes takes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::Test;
+use crate::enter::{self, PREMOUNT, Root, With};
+use crate::packages::{
+    HOOK, SHARED, assert_same, listing, names_premount, readme, shell, succeeds,
+};
+
+const DAEMONSET: &str = include_str!("../../packaging/kubernetes/daemonset.yaml");
+/// A directory that looks like a node's root.
+const NODE: &str = "/w/node";
+
+/// The tests of the image.
+pub fn tests() -> Vec<Test> {
+    let test = |name: &str, body: fn()| {
+        Test::of_packages(Root::Sid, &format!("packages::image::{name}"), body)
+    };
+    vec![
+        test("installs_on_the_root_that_is_mounted", entry_point),
+        test(
+            "as_the_daemonset_runs_it_installs_and_uninstalls",
+            daemonset,
+        ),
+    ]
+}
+
+/// Lets Podman do with what such a root has: no init system, and no cgroups to give.
+fn configure() {
+    for (file, content) in [
+        (
+            "storage.conf",
+            "[storage]\ndriver = \"vfs\"\nrunroot = \"/w/run\"\ngraphroot = \"/w/storage\"\n",
+        ),
+        (
+            "policy.json",
+            "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}",
+        ),
+        (
+            "containers.conf",
+            "[containers]\npids_limit = 0\ncgroups = \"disabled\"\n\
+             [engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"crun\"\n",
+        ),
+    ] {
+        fs::create_dir_all("/etc/containers").unwrap();
+        fs::write(Path::new("/etc/containers").join(file), content).unwrap();
+    }
+}
+
+fn entry_point() {
+    configure();
+    let (commands, remove) = readme("By a container");
+    let before = listing();
+    for command in commands {
+        succeeds(command);
+    }
+    assert!(Path::new(PREMOUNT).is_file() && Path::new(HOOK).is_file() && names_premount());
+    succeeds(&format!("{PREMOUNT} status"));
+    succeeds(remove);
+    assert_same(&before, &SHARED[..4]);
+}
+
+/// A list of the DaemonSet's, which is written as JSON.
+fn list(key: &str) -> Vec<String> {
+    let start = DAEMONSET.find(&format!(" {key}: [")).expect("the list") + key.len() + 3;
+    let line = DAEMONSET[start..].lines().next().unwrap();
+    serde_json::from_str(line).unwrap()
+}
+
+/// The DaemonSet's volumes: the node's path, and where it is in the container, with the options.
+fn volumes() -> Vec<(String, String)> {
+    let (mounts, volumes) = DAEMONSET.split_once("      volumes:\n").expect("volumes");
+    let (_, mounts) = mounts.split_once("volumeMounts:\n").expect("volumeMounts");
+    let entries = |text: &'static str| {
+        text.split("- name: ").skip(1).map(|entry| {
+            let (name, fields) = entry.split_once('\n').unwrap();
+            let fields = fields
+                .lines()
+                .filter_map(|line| line.trim().split_once(": "));
+            (name, fields.collect::<BTreeMap<&str, &str>>())
+        })
+    };
+    let paths: BTreeMap<&str, &str> = entries(volumes)
+        .map(|(name, fields)| (name, fields["path"]))
+        .collect();
+    entries(mounts)
+        .map(|(name, fields)| {
+            let options = if fields.get("readOnly") == Some(&"true") {
+                ":ro"
+            } else {
+                ""
+            };
+            (
+                paths[name].to_owned(),
+                format!("{}{options}", fields["mountPath"]),
+            )
+        })
+        .collect()
+}
+
+/// All paths of the node, and the content of its files.
+fn node() -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = succeeds(&format!("find {NODE}"));
+    let content = |path: &str| fs::read(path).unwrap_or_default();
+    paths
+        .lines()
+        .map(|path| (PathBuf::from(path), content(path)))
+        .collect()
+}
+
+fn daemonset() {
+    configure();
+    succeeds(readme("By a container").0[0]);
+    for path in [
+        "/usr/bin/crun",
+        "/usr/sbin/runc",
+        "/usr/sbin/criu",
+        "/usr/lib/x86_64-linux-gnu/libcriu.so.2",
+    ] {
+        let copy = format!("{NODE}{path}");
+        fs::create_dir_all(Path::new(&copy).parent().unwrap()).unwrap();
+        fs::copy(path, copy).unwrap();
+    }
+    // What the kubelet makes before the container starts.
+    let volumes = volumes();
+    assert_eq!(volumes.len(), 4, "{volumes:?}");
+    for (path, _) in &volumes {
+        fs::create_dir_all(format!("{NODE}{path}")).unwrap();
+    }
+    fs::write(format!("{NODE}/etc/criu/runc.conf"), "tcp-established\n").unwrap();
+    let before = node();
+
+    // Confined as the DaemonSet says.
+    for line in [
+        "hostNetwork: false",
+        "allowPrivilegeEscalation: false",
+        "readOnlyRootFilesystem: true",
+        "drop: [\"ALL\"]",
+        "runAsUser: 0",
+    ] {
+        assert!(DAEMONSET.contains(line), "{line}");
+    }
+    let run = String::from(
+        "podman run --detach --name pod --user 0 --network none --read-only --read-only-tmpfs=false \
+         --cap-drop all --security-opt no-new-privileges",
+    );
+    let mounts = volumes.iter();
+    let run = mounts.fold(run, |run, (path, mount)| {
+        run + &format!(" --volume {NODE}{path}:{mount}")
+    });
+    let arguments = list("args").join(" ");
+    let command = list("command").concat();
+    succeeds(&format!(
+        "{run} --entrypoint {command} premount {arguments}"
+    ));
+    // The first "command" is the container's, and the readiness probe has the next.
+    let probe = DAEMONSET.split_once("readinessProbe").expect("a probe").1;
+    let start = probe.find("command: ").expect("its command") + "command: ".len();
+    let probe: Vec<String> = serde_json::from_str(probe[start..].lines().next().unwrap()).unwrap();
+    let ready = format!("podman exec pod {}", probe.join(" "));
+    let begun = Instant::now();
+    while let Err(said) = shell(&ready) {
+        let logs = shell("podman logs pod");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{said} {logs:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for path in [PREMOUNT, HOOK] {
+        assert!(Path::new(&format!("{NODE}{path}")).is_file(), "{path}");
+    }
+    let config = fs::read_to_string(format!("{NODE}/etc/criu/runc.conf")).unwrap();
+    assert!(config.contains("action-script") && config.contains("tcp-established"));
+
+    succeeds("podman stop --time 20 pod");
+    let ended = succeeds("podman inspect --format '{{.State.ExitCode}}' pod");
+    assert_eq!(ended.trim(), "0", "{:?}", shell("podman logs pod"));
+    assert_eq!(node(), before);
+}
+
+/// What kustomize makes of the manifests is what Kubernetes takes, by its own schemas.
+pub fn manifests() -> Result<(), String> {
+    let validator = std::env::var("PREMOUNT_VALIDATOR")
+        .map_err(|_| "PREMOUNT_VALIDATOR is not set: run `make test`, which does".to_owned())?;
+    let built = enter::command(Root::Debian13, With::Packages)?
+        .args(["kustomize", "build", "/packaging/kubernetes"])
+        .output()
+        .expect("timeout and unshare");
+    assert!(built.status.success(), "{built:?}");
+    let built = String::from_utf8(built.stdout).unwrap();
+    let image = concat!("image: localhost/premount:", env!("CARGO_PKG_VERSION"));
+    assert!(built.contains(image), "{built}");
+    let validate = |text: &str| {
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let output = Command::new(&validator)
+            .arg("--strict")
+            .arg(file.path())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    let (valid, said) = validate(&built);
+    assert!(valid, "{said}");
+    for resource in ["namespace/premount", "daemonset/premount"] {
+        assert!(said.contains(resource), "{said}");
+    }
+    let (valid, said) = validate(&built.replace("tolerations:", "toleration:"));
+    assert!(!valid && said.contains("toleration"), "{said}");
+    Ok(())
+}
