@@ -69,7 +69,9 @@ fn write_page(page: &mut dyn Write) -> Result<(), IoError> {
         bold("premount"),
         roman(" ["),
         bold("--log-level"),
-        roman(" LEVEL]"),
+        roman(" LEVEL] ["),
+        bold("--log"),
+        roman(" WHERE]"),
     ]);
     for command in command.get_subcommands() {
         name.control("br", []);
