@@ -84,10 +84,11 @@ impl Bundle {
         sections.restore(&self.file())
     }
 
-    /// The configuration, checked.
-    pub fn config(&self) -> Result<Config, Error> {
-        let sections = self.config.as_ref().map_err(Clone::clone)?;
-        sections.config(&self.file(), &self.directory)
+    /// Its directory, and its configuration, checked.
+    pub fn config(self) -> Result<(PathBuf, Config), Error> {
+        let file = self.file();
+        let config = self.config?.config(&file, &self.directory)?;
+        Ok((self.directory, config))
     }
 
     fn file(&self) -> PathBuf {

@@ -2,10 +2,14 @@
 //! What premount uses of config.json (runtime-spec config.md), and nothing more: a capability, a
 //! seccomp action or a namespace that no library knows yet must not stop a restore.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{self, LinuxIdMapping};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::error::Error;
@@ -50,16 +54,23 @@ pub struct Owner {
     pub gid: u32,
 }
 
-/// The parts of a configuration that premount uses, as they are written: one way through the text, and
-/// no claim yet about what is in them.
+/// The parts of a configuration that premount uses, as they are written, and no claim yet about what is
+/// in them.
+#[derive(Debug)]
+pub struct Sections {
+    written: Written<Option<Box<RawValue>>>,
+    /// `linux`, if it is what it has to be.
+    linux: Option<WrittenLinux>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Sections {
+struct Written<L> {
     oci_version: Option<Box<RawValue>>,
     annotations: Option<Box<RawValue>>,
     root: Option<Box<RawValue>>,
     mounts: Option<Box<RawValue>>,
-    linux: Option<Box<RawValue>>,
+    linux: L,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +78,7 @@ struct WrittenRoot {
     path: Option<PathBuf>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WrittenLinux {
     uid_mappings: Option<Vec<LinuxIdMapping>>,
@@ -76,7 +87,7 @@ struct WrittenLinux {
     devices: Option<Vec<WrittenDevice>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct WrittenDevice {
     path: String,
 }
@@ -90,28 +101,55 @@ struct WrittenAnnotations {
 impl Sections {
     /// The parts of the text of `file`.
     pub fn of(text: &str, file: &Path) -> Result<Self, Error> {
-        json::object(text, file, "")
+        // One way through it: most of a configuration is a seccomp profile, in `linux`.
+        type AtOnce = Written<Option<Object<WrittenLinux>>>;
+        if let Ok(written) = json::object::<AtOnce>(text, file, "") {
+            return Ok(Self {
+                linux: Some(written.linux.map(|Object(linux)| linux).unwrap_or_default()),
+                written: Written {
+                    oci_version: written.oci_version,
+                    annotations: written.annotations,
+                    root: written.root,
+                    mounts: written.mounts,
+                    linux: None,
+                },
+            });
+        }
+        // Something is amiss: slowly then, to say what, and to have the rest.
+        let written = json::object(text, file, "")?;
+        Ok(Self {
+            written,
+            linux: None,
+        })
     }
 
     /// Whether this is an OCI configuration at all: it says of which version it is.
     pub fn are_oci(&self) -> bool {
-        let version = self.oci_version.as_deref().map(RawValue::get);
+        let version = self.written.oci_version.as_deref().map(RawValue::get);
         version.is_some_and(|version| version.starts_with('"'))
     }
 
     /// The value of [`RESTORE_ANNOTATION`].
     pub fn restore(&self, file: &Path) -> Result<Option<String>, Error> {
-        restore_annotation(self.annotations.as_deref(), file)
+        restore_annotation(self.written.annotations.as_deref(), file)
     }
 
     /// The configuration, checked; relative paths in it start at `bundle`.
-    pub fn config(&self, file: &Path, bundle: &Path) -> Result<Config, Error> {
+    pub fn config(self, file: &Path, bundle: &Path) -> Result<Config, Error> {
         let missing = |place| Error::invalid(file, place, "missing");
-        let root = self.root.as_deref().ok_or_else(|| missing("root"))?;
+        let root = self
+            .written
+            .root
+            .as_deref()
+            .ok_or_else(|| missing("root"))?;
         let root: WrittenRoot = json::object(root.get(), file, "root")?;
         let root = root.path.filter(|path| !path.as_os_str().is_empty());
         let root = root.ok_or_else(|| missing("root.path"))?;
-        let written = self.mounts.as_deref().ok_or_else(|| missing("mounts"))?;
+        let written = self
+            .written
+            .mounts
+            .as_deref()
+            .ok_or_else(|| missing("mounts"))?;
         let written: Vec<&RawValue> = json::any(written.get(), file, "mounts")?;
         let mut mounts = Vec::with_capacity(written.len());
         for (index, mount) in written.into_iter().enumerate() {
@@ -121,7 +159,10 @@ impl Sections {
                 Error::invalid(file, format!("{place}.{field}"), reason)
             })?);
         }
-        let linux: WrittenLinux = optional_object(self.linux.as_deref(), file, "linux")?;
+        let linux = match self.linux {
+            Some(linux) => linux,
+            None => optional_object(self.written.linux.as_deref(), file, "linux")?,
+        };
         let owner = Owner {
             uid: mapped_root(linux.uid_mappings.as_deref()),
             gid: mapped_root(linux.gid_mappings.as_deref()),
@@ -163,6 +204,27 @@ pub fn restore_annotation(
 ) -> Result<Option<String>, Error> {
     let written: WrittenAnnotations = optional_object(annotations, file, "annotations")?;
     Ok(written.restore)
+}
+
+/// An object, and no array: serde would take one for a struct, field by field.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
 }
 
 fn optional_object<T: Default + serde::de::DeserializeOwned>(

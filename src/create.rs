@@ -12,7 +12,7 @@ use tracing::info;
 use crate::config::Owner;
 use crate::error::{Cause, Failure};
 use crate::escape::Quoted;
-use crate::hosts::Hosts;
+use crate::hosts::{HostId, Hosts};
 use crate::log::{self, TARGET};
 use crate::mount::MountpointKind;
 use crate::path::component_ends;
@@ -52,6 +52,7 @@ pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
     } else {
         sys::create_as(owner.uid, owner.gid).map_err(Cause::system("setfsuid"))
     };
+    let mut kept = None;
     let make = |planned: &PlannedMount| -> Outcome {
         let mount = planned.mount.written.as_bytes();
         match &planned.status {
@@ -61,6 +62,7 @@ pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
                     hosts: &mut *hosts,
                     mount,
                     missing,
+                    kept: &mut kept,
                     created: Vec::new(),
                 };
                 let made = ready.map_err(|cause| (missing.path.len(), cause));
@@ -100,10 +102,25 @@ pub fn outcomes_of(plan: &Plan) -> Vec<Outcome> {
     plan.mounts.iter().map(outcome).collect()
 }
 
+/// The directory that the last mountpoint was made in: the next is often its neighbour.
+///
+/// The container may have moved it meanwhile, as it may between any two steps of one path; to no place but
+/// its own, and what is made there is what it could have made itself.
+struct Kept {
+    host: HostId,
+    /// The directory below which it was made.
+    identity: (u64, u64),
+    /// How much of the path was there.
+    existing: usize,
+    path: Vec<u8>,
+    directory: OwnedFd,
+}
+
 struct Making<'a> {
     hosts: &'a mut Hosts,
     mount: &'a [u8],
     missing: &'a Missing,
+    kept: &'a mut Option<Kept>,
     created: Vec<Created>,
 }
 
@@ -111,6 +128,13 @@ impl Making<'_> {
     /// Makes the directories that are missing, and the mountpoint itself as a `kind`. The error has
     /// the end of the path that it is about.
     fn make(&mut self, kind: MountpointKind) -> Result<(), (usize, Cause)> {
+        if let Some(kept) = self.kept.take().filter(|kept| self.is_beside(kept)) {
+            let made = self.make_from(kept.path.len(), Some(kept.directory), kind);
+            // Gone since, perhaps: then all of the way once more.
+            if made.is_ok() {
+                return made;
+            }
+        }
         let Missing {
             host,
             path,
@@ -137,20 +161,53 @@ impl Making<'_> {
         if found != Some(*identity) {
             return Err(at(Cause::Changed));
         }
+        self.make_from(existing, directory, kind)
+    }
+
+    /// Whether the mountpoint belongs into the directory that was kept.
+    fn is_beside(&self, kept: &Kept) -> bool {
+        let missing = self.missing;
+        let parent = missing.path.iter().rposition(|&byte| byte == b'/');
+        kept.host == missing.host
+            && kept.identity == missing.identity
+            && kept.existing == missing.existing
+            && parent.is_some_and(|end| missing.path.get(..end) == Some(&kept.path))
+    }
+
+    /// Makes what is missing behind the first `existing` bytes of the path, which lead to `directory`
+    /// (none: the root).
+    fn make_from(
+        &mut self,
+        existing: usize,
+        mut directory: Option<OwnedFd>,
+        kind: MountpointKind,
+    ) -> Result<(), (usize, Cause)> {
+        let missing = self.missing;
+        let path = &missing.path;
         let mut start = existing;
         for end in component_ends(path).filter(|&end| end > existing) {
             let name = path.get(start..end).unwrap_or_default();
             let name = name.strip_prefix(b"/").unwrap_or(name);
-            start = end;
             let last = end == path.len();
             let kind = if last {
                 kind
             } else {
                 MountpointKind::Directory
             };
-            directory = self
+            let next = self
                 .make_one(directory.as_ref(), name, end, kind)
                 .map_err(|cause| (end, cause))?;
+            if last {
+                *self.kept = directory.map(|directory| Kept {
+                    host: missing.host,
+                    identity: missing.identity,
+                    existing: missing.existing,
+                    path: path.get(..start).unwrap_or_default().to_owned(),
+                    directory,
+                });
+                break;
+            }
+            (directory, start) = (next, end);
         }
         Ok(())
     }

@@ -12,15 +12,18 @@ pub struct Escaped<'a>(pub &'a [u8]);
 impl Display for Escaped<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
+            let mut rest = chunk.valid();
+            // What stands as it is goes out at once, not letter by letter.
+            while let Some((at, character)) = rest.char_indices().find(|&(_, c)| !is_plain(c)) {
+                let (plain, odd) = rest.split_at(at);
+                out.write_str(plain)?;
                 match character {
                     '\n' | '\r' | '\t' | '\\' => write!(out, "{}", character.escape_default())?,
-                    _ if character.is_control() || is_invisible(character) => {
-                        write!(out, "{}", character.escape_unicode())?;
-                    }
-                    _ => out.write_char(character)?,
+                    _ => write!(out, "{}", character.escape_unicode())?,
                 }
+                rest = odd.get(character.len_utf8()..).unwrap_or_default();
             }
+            out.write_str(rest)?;
             for byte in chunk.invalid() {
                 write!(out, "\\x{byte:02x}")?;
             }
@@ -41,6 +44,14 @@ impl Display for Quoted<'_> {
             write!(out, "{before}{}", Escaped(part))?;
         }
         out.write_char('"')
+    }
+}
+
+fn is_plain(character: char) -> bool {
+    match character {
+        '\\' => false,
+        ' '..='~' => true,
+        _ => !character.is_control() && !is_invisible(character),
     }
 }
 

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use crate::error::Cause;
 use crate::mount::MountpointKind;
+use crate::path::is_below;
 use crate::sys::{self, Inode, InodeKind};
 
 /// How many of the roots stay open at once. A container can have more mounts than a process may
@@ -57,6 +58,8 @@ pub struct Hosts {
     open: VecDeque<(HostId, OwnedFd)>,
     /// Of directories within; likewise.
     parents: VecDeque<((HostId, Vec<u8>), OwnedFd)>,
+    /// What was found missing last: nothing is below that either.
+    missing: Option<(HostId, Vec<u8>)>,
 }
 
 impl Hosts {
@@ -118,6 +121,11 @@ impl Hosts {
                 None => Err(Cause::Below),
             };
         }
+        if let Some((of, top)) = &self.missing {
+            if *of == id && is_below(path, top) {
+                return Ok(Seen::Missing);
+            }
+        }
         let seen = if self.has_to_stay(id) {
             self.look_by_opening(id, path)
         } else {
@@ -127,7 +135,10 @@ impl Hosts {
             Err(Cause::System {
                 errno: Errno::ENOENT,
                 ..
-            }) => Ok(Seen::Missing),
+            }) => {
+                self.missing = Some((id, path.to_owned()));
+                Ok(Seen::Missing)
+            }
             Err(Cause::System {
                 errno: Errno::ELOOP | Errno::ENOTDIR,
                 ..
@@ -231,6 +242,7 @@ impl Hosts {
         }
         self.open.retain(|(open, _)| *open != id);
         self.parents.retain(|((of, _), _)| *of != id);
+        self.missing = None;
         self.keep_open(id, stripped);
         Ok(())
     }

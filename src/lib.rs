@@ -135,14 +135,19 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
             return Ok(Verdict::default());
         }
     }
-    let Some(subject) = subject_of(trigger)? else {
+    let Some(Subject {
+        bundle,
+        first_start,
+        images,
+    }) = subject_of(trigger)?
+    else {
         return Ok(Verdict::default());
     };
-    log::note("bundle", subject.bundle.directory.as_os_str().as_bytes());
-    let config = subject.bundle.config()?;
+    log::note("bundle", bundle.directory.as_os_str().as_bytes());
+    let (bundle, config) = bundle.config()?;
     let owner = config.owner;
     let externals = config.externals.clone();
-    let namespaces = namespaces_of(trigger, &subject)?;
+    let namespaces = namespaces_of(trigger, images.as_deref())?;
     let mut plan = Plan::new(config, &namespaces)?;
     let outcomes = match trigger {
         Trigger::ByHand {
@@ -158,7 +163,7 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
             let made = (*task == Task::Apply).then_some(outcomes.as_slice());
             let findings = checkpoint.map(|_| findings(&plan, made, &namespaces, &externals));
             let report = Report {
-                bundle: &subject.bundle.directory,
+                bundle: &bundle,
                 plan: &plan,
                 outcomes: &outcomes,
                 findings: findings.as_deref(),
@@ -174,7 +179,7 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
     // The process is about to end, and the kernel frees all of it at once: closing each descriptor and
     // freeing each path before would cost a restore more than it gives.
     std::mem::forget(plan);
-    if subject.first_start {
+    if first_start {
         // The runtime is about to judge all of this itself, and no CRIU is waiting for it.
         return Ok(Verdict::default());
     }
@@ -281,13 +286,13 @@ fn subject_of(trigger: &Trigger) -> Result<Option<Subject>, Error> {
 
 /// The mount namespaces of the checkpoint. In the path of a restore, images that can't be read are
 /// CRIU's to complain of: what the configuration says is done all the same.
-fn namespaces_of(trigger: &Trigger, subject: &Subject) -> Result<Vec<Namespace>, Error> {
+fn namespaces_of(trigger: &Trigger, images: Option<&Path>) -> Result<Vec<Namespace>, Error> {
     if let Trigger::ByHand { options, .. } = trigger {
         if let Some(checkpoint) = &options.checkpoint {
             return archive::read(checkpoint);
         }
     }
-    let Some(images) = &subject.images else {
+    let Some(images) = images else {
         return Ok(Vec::new());
     };
     match (trigger, images::read(images)) {

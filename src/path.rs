@@ -82,6 +82,12 @@ pub fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
     joined
 }
 
+/// Whether a clean path is another, or lies below it.
+pub fn is_below(path: &[u8], top: &[u8]) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
+}
+
 /// The ends of the components in a clean relative path: each `path[..end]` is a prefix of it.
 pub fn component_ends(path: &[u8]) -> impl Iterator<Item = usize> {
     let slashes = path

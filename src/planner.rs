@@ -13,9 +13,9 @@ use crate::error::{Cause, Error, Failure};
 use crate::hosts::{HostId, Hosts, Seen};
 use crate::images::Namespace;
 use crate::mount::{Content, Mount, MountpointKind};
-use crate::path::{ContainerPath, component_ends};
+use crate::path::{ContainerPath, component_ends, is_below};
 use crate::plan::{Missing, Origin, Plan, PlannedMount, Status};
-use crate::sys;
+use crate::sys::{self, FileSystem};
 use crate::tree::{Backing, Below, Found, MountId, MountTree, Place, There};
 use crate::walk::Stopped;
 
@@ -45,6 +45,7 @@ impl Plan {
             indexes: BTreeMap::new(),
             ids: BTreeMap::new(),
             mounts: Vec::with_capacity(config.mounts.len()),
+            judged: None,
         };
         for mount in config.mounts {
             planner.add(mount);
@@ -67,6 +68,17 @@ struct Planner {
     /// And the other way round, for those that have a place in the tree.
     ids: BTreeMap<usize, MountId>,
     mounts: Vec<PlannedMount>,
+    /// The directory that something was last found missing in.
+    judged: Option<Judged>,
+}
+
+/// A directory that something is missing in, and what it is.
+#[derive(Clone)]
+struct Judged {
+    host: HostId,
+    path: Vec<u8>,
+    identity: (u64, u64),
+    file_system: FileSystem,
 }
 
 impl Planner {
@@ -198,6 +210,25 @@ impl Planner {
         }
     }
 
+    /// What the directory is that something is missing in; often that of the mount before.
+    fn judge_directory(&mut self, host: HostId, path: &[u8]) -> Result<Judged, Cause> {
+        if let Some(judged) = &self.judged {
+            if judged.host == host && judged.path == path {
+                return Ok(judged.clone());
+            }
+        }
+        let directory = self.tree.hosts.parent(host, path)?;
+        let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
+        let file_system = sys::file_system(directory).map_err(Cause::system("fstatfs"))?;
+        let judged = Judged {
+            host,
+            path: path.to_owned(),
+            identity: inode.identity,
+            file_system,
+        };
+        Ok(self.judged.insert(judged).clone())
+    }
+
     /// Judges a mountpoint that is not there. The error has the end of the path that it is about.
     fn missing(
         &mut self,
@@ -207,15 +238,13 @@ impl Planner {
         kind: MountpointKind,
     ) -> Result<Status, (usize, Cause)> {
         let base = path.get(..existing).unwrap_or_default();
-        let at = |cause| (existing, cause);
-        let directory = self.tree.hosts.parent(host, base).map_err(at)?;
-        let identity = sys::inode(directory)
-            .map_err(Cause::system("fstat"))
-            .map_err(at)?
-            .identity;
-        let file_system = sys::file_system(directory)
-            .map_err(Cause::system("fstatfs"))
-            .map_err(at)?;
+        let Judged {
+            identity,
+            file_system,
+            ..
+        } = self
+            .judge_directory(host, base)
+            .map_err(|cause| (existing, cause))?;
         if let Some(name) = file_system.kernel {
             return Ok(Status::Unjudged(name.to_owned()));
         }
@@ -382,10 +411,4 @@ fn failed(mount: &Mount, host_path: Option<PathBuf>, cause: Cause) -> Status {
         host_path,
         cause,
     })
-}
-
-/// Whether a clean path is another, or lies below it.
-fn is_below(path: &[u8], top: &[u8]) -> bool {
-    path.strip_prefix(top)
-        .is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
 }

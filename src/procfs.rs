@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::sys::errno_of;
 
 /// How much is read at once, in bytes: more than a command line usually has.
-const AT_ONCE: usize = 16 << 10;
+const AT_ONCE: usize = 2 << 10;
 
 /// The parent of a process, from proc_pid_stat(5).
 pub fn parent_of(pid: i32) -> Result<i32, Errno> {

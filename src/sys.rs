@@ -297,8 +297,9 @@ pub fn open_to_list(directory: &Path) -> Result<OwnedFd, Errno> {
 
 /// The names in an open directory, those that are UTF-8.
 pub fn list(directory: BorrowedFd) -> Result<Vec<String>, Errno> {
-    // Not std's ReadDir, which panics where closing it fails. Some hundred names at once.
-    let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
+    // Not std's ReadDir, which panics where closing it fails. Some fifty names at once; a page of stack
+    // that nothing else needs costs as much as another call or two.
+    let mut buffer = [const { MaybeUninit::uninit() }; 2 << 10];
     let mut entries = RawDir::new(directory, &mut buffer);
     let mut names = Vec::new();
     while let Some(entry) = entries.next() {
