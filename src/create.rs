@@ -248,26 +248,33 @@ impl Making<'_> {
         };
         // A directory of the container's may stand here instead of ours by now. That is no escape:
         // it is in the same source, and nothing of it changes but what it gets as a child.
-        let next = sys::open_beneath(parent, name, same_mount).map_err(Cause::system("openat2"))?;
-        match (
-            sys::inode(next.as_fd())
-                .map_err(Cause::system("fstat"))?
-                .kind,
-            kind,
-        ) {
+        if !last {
+            let next = sys::open_directory_beneath(parent, name, same_mount);
+            return next.map(Some).map_err(|errno| match errno {
+                Errno::ENOTDIR => Cause::NotADirectory,
+                // A link is never on the way of a plan: it was put there meanwhile.
+                Errno::ELOOP => Cause::Changed,
+                errno => Cause::System {
+                    operation: "openat2",
+                    errno,
+                },
+            });
+        }
+        let there =
+            sys::open_beneath(parent, name, same_mount).map_err(Cause::system("openat2"))?;
+        let found = sys::inode(there.as_fd()).map_err(Cause::system("fstat"))?;
+        match (found.kind, kind) {
             (InodeKind::Directory, MountpointKind::Directory)
-            | (InodeKind::File, MountpointKind::File) => Ok(Some(next)),
-            // A link is never a mountpoint of the plan's: it was put there meanwhile.
+            | (InodeKind::File, MountpointKind::File) => Ok(None),
             (InodeKind::Link, _) => Err(Cause::Changed),
-            (_, needed) if last => Err(Cause::WrongKind { needed }),
-            _ => Err(Cause::NotADirectory),
+            (_, needed) => Err(Cause::WrongKind { needed }),
         }
     }
 
     fn note(&mut self, end: usize, kind: MountpointKind) {
         let prefix = self.missing.path.get(..end).unwrap_or_default();
         let path = self.hosts.path(self.missing.host, prefix);
-        log::about_mount("created", self.mount, Some(&path)).in_scope(|| {
+        log::about_mount("created", self.mount, Some(&path), || {
             let (path, mount) = (Quoted(path.as_os_str().as_bytes()), Quoted(self.mount));
             info!(target: TARGET, "created {kind} path={path} mount={mount}");
         });

@@ -157,7 +157,18 @@ impl Hosts {
             ),
             None => (&[][..], path),
         };
-        let parent = self.parent(id, parent)?;
+        let is_name = !parent.is_empty() && !parent.contains(&b'/');
+        let top = is_name.then(|| parent.to_owned());
+        let parent = match self.parent(id, parent) {
+            Err(Cause::System {
+                errno: Errno::ENOENT,
+                ..
+            }) if is_name => {
+                self.missing = top.map(|top| (id, top));
+                return Ok(Seen::Missing);
+            }
+            other => other?,
+        };
         match sys::inode_in(parent, name)
             .map_err(Cause::system("newfstatat"))?
             .kind

@@ -3,13 +3,16 @@
 //! to the systemd journal, with fields. CRIU writes the standard error of its script into restore.log,
 //! a runtime that of a failing hook into its own error; the journal is where a node's owner looks.
 
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::field::display;
+use tracing::field::{Field, display};
 use tracing::{Metadata, Span, error_span, warn};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
@@ -49,6 +52,9 @@ pub struct Choice {
     pub journal_too: bool,
 }
 
+/// Whether there is a journal that is told.
+static HAS_JOURNAL: AtomicBool = AtomicBool::new(false);
+
 /// Starts logging.
 pub fn start(choice: Choice) {
     // A word in the environment that means nothing must not stop a restore: it is said, and passed
@@ -64,6 +70,7 @@ pub fn start(choice: Choice) {
         .unwrap_or(choice.default_level);
     let wanted = choice.to == Some(LogTo::Journald) || (choice.to.is_none() && choice.journal_too);
     let journal = wanted.then(journal).flatten();
+    HAS_JOURNAL.store(journal.is_some(), Ordering::Relaxed);
     let lines = (choice.to != Some(LogTo::Journald) || journal.is_none()).then(lines);
     let all = Registry::default()
         .with(LevelFilter::from(level))
@@ -100,12 +107,21 @@ where
     let watched = stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
-        .with_ansi(watched);
+        .with_ansi(watched)
+        .fmt_fields(debug_fn(write_field));
     let events = filter_fn(is_event);
     if watched {
         lines.with_filter(events).boxed()
     } else {
         lines.without_time().with_filter(events).boxed()
+    }
+}
+
+/// What comes from outside is escaped where a message is put together, so it goes out as it is.
+fn write_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(out, "{value:?}"),
+        name => write!(out, " {name}={value:?}"),
     }
 }
 
@@ -115,7 +131,7 @@ fn is_event(metadata: &Metadata<'_>) -> bool {
 
 /// Whether anybody is told of which container and bundle it is all about.
 pub fn names_container() -> bool {
-    !Span::current().is_none()
+    HAS_JOURNAL.load(Ordering::Relaxed)
 }
 
 /// Notes something of the container that it is all about, for every line from here on.
@@ -123,13 +139,17 @@ pub fn note(field: &str, value: &[u8]) {
     Span::current().record(field, display(Escaped(value)));
 }
 
-/// What became of a mount, as fields of the lines within.
-pub fn about_mount(action: &'static str, mount: &[u8], path: Option<&Path>) -> Span {
-    error_span!(
+/// Says lines about a mount: to the journal with fields.
+pub fn about_mount(action: &'static str, mount: &[u8], path: Option<&Path>, say: impl FnOnce()) {
+    if !names_container() {
+        return say();
+    }
+    let fields = error_span!(
         target: TARGET,
         "mount",
         action,
         mount = %Escaped(mount),
         path = path.map(|path| display(shown(path))),
-    )
+    );
+    fields.in_scope(say);
 }

@@ -50,8 +50,9 @@ fn main() -> ExitCode {
         Ok(verdict) => {
             for failure in &verdict.failures {
                 let path = failure.host_path.as_deref();
-                log::about_mount("failed", &failure.mount, path)
-                    .in_scope(|| error!(target: log::TARGET, "{failure}"));
+                log::about_mount("failed", &failure.mount, path, || {
+                    error!(target: log::TARGET, "{failure}");
+                });
             }
             ExitCode::from(verdict.status())
         }

@@ -2,6 +2,7 @@
 //! Makes the [`Plan`]: follows every mount of the configuration to its mountpoint, and then those that
 //! only the checkpoint knows of. Looks only.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -217,13 +218,19 @@ impl Planner {
                 return Ok(judged.clone());
             }
         }
+        let known = self.tree.hosts.identity(host).filter(|_| path.is_empty());
         let directory = self.tree.hosts.parent(host, path)?;
-        let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
+        let identity = if let Some(identity) = known {
+            identity
+        } else {
+            let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
+            inode.identity
+        };
         let file_system = sys::file_system(directory).map_err(Cause::system("fstatfs"))?;
         let judged = Judged {
             host,
             path: path.to_owned(),
-            identity: inode.identity,
+            identity,
             file_system,
         };
         Ok(self.judged.insert(judged).clone())
@@ -261,20 +268,21 @@ impl Planner {
         for end in component_ends(&path).filter(|&end| end > existing) {
             let below = Below::new(identity, &path, existing, end);
             let last = end == path.len();
-            match self.tree.planned.get(&below) {
-                None => {
-                    let kind = if last {
+            match self.tree.planned.entry(below) {
+                Entry::Vacant(place) => {
+                    place.insert(if last {
                         kind
                     } else {
                         MountpointKind::Directory
-                    };
-                    self.tree.planned.insert(below, kind);
+                    });
                 }
-                Some(planned) if last && *planned != kind => {
-                    return Err((end, Cause::WrongKind { needed: kind }));
-                }
-                Some(MountpointKind::File) if !last => return Err((end, Cause::NotADirectory)),
-                Some(_) => from = end,
+                Entry::Occupied(planned) => match *planned.get() {
+                    planned if last && planned != kind => {
+                        return Err((end, Cause::WrongKind { needed: kind }));
+                    }
+                    MountpointKind::File if !last => return Err((end, Cause::NotADirectory)),
+                    _ => from = end,
+                },
             }
         }
         Ok(Status::Missing(Missing {

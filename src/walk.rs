@@ -28,6 +28,7 @@ impl MountTree {
             at: self.root_of(MountId::ROOT),
             there: There::Existing(MountpointKind::Directory),
             rest: path.relative().to_vec(),
+            clear: false,
             links: 0,
         };
         walk.there = self.root_kind(walk.at.mount);
@@ -58,6 +59,7 @@ impl MountTree {
                     return Ok(());
                 }
                 whole = false;
+                walk.clear = true;
             }
             let Some(name) = walk.next_name() else {
                 return Ok(());
@@ -66,6 +68,7 @@ impl MountTree {
                 self.go_up(walk)?;
             } else if self.go_down(walk, &name)? {
                 whole = true;
+                walk.clear = false;
             }
         }
     }
@@ -102,9 +105,11 @@ impl MountTree {
         if walk.at.path.len() >= PATH_MAX {
             return Err(Cause::TooLong);
         }
-        if let Some(mount) = self.mounted_at(&walk.at) {
-            self.enter(walk, mount);
-            return Ok(true);
+        if !walk.clear {
+            if let Some(mount) = self.mounted_at(&walk.at) {
+                self.enter(walk, mount);
+                return Ok(true);
+            }
         }
         if matches!(walk.there, There::Missing { .. }) {
             return Ok(false);
@@ -209,6 +214,8 @@ struct Walk {
     there: There,
     /// What is still to be walked, from `at`.
     rest: Vec<u8>,
+    /// No mount lies on the way of it, unless a link leads elsewhere.
+    clear: bool,
     links: usize,
 }
 

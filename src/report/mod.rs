@@ -137,13 +137,13 @@ pub fn log_all(plan: &Plan, outcomes: &[Outcome]) {
     for planned in &plan.mounts {
         let written = planned.mount.written.as_bytes();
         let (mount, path) = (Quoted(written), planned.host_path.as_deref());
-        let fields = || log::about_mount("none", written, path);
+        let about = |say: &dyn Fn()| log::about_mount("none", written, path, say);
         match &planned.status {
-            Status::Unjudged(file_system) => fields().in_scope(|| {
+            Status::Unjudged(file_system) => about(&|| {
                 let below = Quoted(file_system.as_bytes());
                 info!(target: TARGET, "mountpoint not judged mount={mount} below={below}");
             }),
-            Status::Undecided => fields().in_scope(|| {
+            Status::Undecided => about(&|| {
                 let path = path.map(|path| path.as_os_str().as_bytes());
                 let path = Quoted(path.unwrap_or_default());
                 info!(
