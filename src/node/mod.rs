@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod install;
 pub mod overrides;
 pub mod programs;
+pub mod scripts;
 pub mod status;
 
 use std::path::{Path, PathBuf};

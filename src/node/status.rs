@@ -10,10 +10,9 @@ use crate::input;
 use crate::node::engines::{self, Engine};
 use crate::node::overrides::{self, Override};
 use crate::node::programs::{self, Program, Reads, Runtime};
+use crate::node::scripts::{self, Scripts, is_premount, reached_by, why_not};
 use crate::node::{Node, criu, hooks};
 
-/// The name by which premount is known wherever it lies.
-const NAME: &str = "premount";
 /// Most bytes of the program.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
 
@@ -74,9 +73,6 @@ pub struct Problem {
     pub remedy: String,
 }
 
-/// CRIU's configuration files, and the scripts that each names.
-type Scripts = BTreeMap<PathBuf, Vec<PathBuf>>;
-
 /// Looks at a node.
 pub fn status(node: &Node) -> Result<Status, Error> {
     let files = &node.files;
@@ -94,7 +90,7 @@ pub fn status(node: &Node) -> Result<Status, Error> {
         .map(versioned)
         .collect();
     let installed = installed(node)?;
-    let scripts = scripts(node)?;
+    let scripts = scripts::find(files)?;
     let reached = runtimes.into_iter().map(|runtime| Reached {
         by: reached_by(runtime.reads, &scripts),
         runtime,
@@ -133,44 +129,6 @@ fn installed(node: &Node) -> Result<Installed, Error> {
     } else {
         Installed::Another
     })
-}
-
-fn scripts(node: &Node) -> Result<Scripts, Error> {
-    let mut paths = node.files.list(Path::new(criu::DIRECTORY))?;
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "conf")
-    });
-    paths.push(criu::OF_ROOT.into());
-    let mut scripts = Scripts::new();
-    for path in paths {
-        if let Some(text) = node.files.read(&path, criu::MAX_SIZE)? {
-            scripts.insert(path, criu::action_scripts(&text));
-        }
-    }
-    Ok(scripts)
-}
-
-/// The files that name premount and count when a runtime calls CRIU.
-fn reached_by(reads: Reads, scripts: &Scripts) -> Vec<PathBuf> {
-    let own = match reads {
-        Reads::Nothing => return Vec::new(),
-        Reads::Default => None,
-        Reads::Crun if scripts.contains_key(Path::new(criu::CRUN)) => Some(criu::CRUN),
-        Reads::Crun | Reads::Runc => Some(criu::RUNC),
-    };
-    let counting = [Some(criu::DEFAULT), Some(criu::OF_ROOT), own]
-        .into_iter()
-        .flatten();
-    let names = |path: &PathBuf| {
-        let named = scripts.get(path).into_iter().flatten();
-        named.into_iter().any(|script| is_premount(script))
-    };
-    counting.map(PathBuf::from).filter(names).collect()
-}
-
-fn is_premount(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| name == NAME)
 }
 
 impl Status {
@@ -239,7 +197,7 @@ impl Status {
                 [] => problems.push((
                     format!(
                         "{name}: nothing has CRIU call premount{}",
-                        why(runtime.reads, scripts)
+                        why_not(runtime.reads, scripts)
                     ),
                     "premount install",
                 )),
@@ -376,24 +334,6 @@ impl Status {
             );
         }
         Ok(())
-    }
-}
-
-/// Why no file of CRIU's reaches premount.
-fn why(reads: Reads, scripts: &Scripts) -> String {
-    let names = |path: &str| {
-        let named = scripts.get(Path::new(path)).into_iter().flatten();
-        named.into_iter().any(|script| is_premount(script))
-    };
-    match reads {
-        Reads::Default => format!(
-            ": this crun, or its CRIU, is too old to read a file of its own; only {} counts",
-            criu::DEFAULT
-        ),
-        Reads::Crun if names(criu::RUNC) => {
-            format!(": {} doesn't name it, and hides {}", criu::CRUN, criu::RUNC)
-        }
-        Reads::Crun | Reads::Runc | Reads::Nothing => String::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod image;
 pub mod inputs;
+pub mod node;
 
 use std::collections::BTreeMap;
 use std::fs;

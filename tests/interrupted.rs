@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An install and an uninstall that are killed at any change of theirs, or called twice at once: nothing ever
+//! refers to a program that isn't there, not even for a moment.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(clippy::indexing_slicing, clippy::print_stdout)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use common::node::{CRUN, Node, PROGRAM, RUNC};
+use premount::node::criu::action_scripts;
+
+#[test]
+fn two_at_once_are_as_good_as_one() {
+    let node = Node::new();
+    let call = || {
+        Command::new(common::binary())
+            .args(["install", "--root"])
+            .arg(node.0.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let children: Vec<_> = (0..4).map(|_| call()).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    node.assert_restores("four installs");
+    let text = node.read(RUNC);
+    assert_eq!(action_scripts(text.as_bytes()).len(), 1, "{text}");
+}
+
+/// Calls premount under strace.
+fn traced(node: &Node, command: &str, options: &[&str]) -> String {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut call = Command::new("timeout");
+    call.args(["60", "strace", "-qq", "-o"])
+        .arg(log.path())
+        .args(options);
+    call.arg(common::binary())
+        .args([command, "--root"])
+        .arg(node.0.path());
+    call.stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    call.status().expect("timeout and strace");
+    fs::read_to_string(log.path()).unwrap()
+}
+
+/// A node with an administrator's configuration, ready for `command`.
+fn ready(command: &str) -> Node {
+    let node = Node::new();
+    node.write(RUNC, ADMINISTRATORS);
+    node.write(CRUN, ADMINISTRATORS);
+    if command == "uninstall" {
+        node.succeeds("install", &[]);
+    }
+    node
+}
+
+const ADMINISTRATORS: &str = "manage-cgroups=ignore\n";
+
+/// Whatever change of it is the last: what an administrator wrote is there, nothing refers to half a
+/// program, and the next call goes on to the end.
+fn killed_at_every_change(command: &str) {
+    let changing = [
+        "write", "fchown", "fchmod", "fsync", "rename", "unlink", "rmdir", "mkdir", "flock",
+    ];
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    let whole = traced(&ready(command), command, &[]);
+    for line in whole.lines() {
+        let name = line.split('(').next().unwrap();
+        *seen.entry(name).or_default() += 1;
+        if changing.contains(&name) || line.contains("O_CREAT") {
+            calls.push((name, seen[name]));
+        }
+    }
+    assert!(calls.len() > 15, "{whole}");
+    for &(name, number) in &calls {
+        let node = ready(command);
+        let (trace, inject) = (
+            format!("trace={name}"),
+            format!("inject={name}:signal=KILL:when={number}"),
+        );
+        let log = traced(&node, command, &["-e", &trace, "-e", &inject]);
+        assert!(log.contains("killed by SIGKILL"), "{name} #{number}: {log}");
+        let about = format!("{command} killed at {name} #{number}");
+        node.assert_restores(&about);
+        for path in [RUNC, CRUN] {
+            assert!(node.read(path).ends_with(ADMINISTRATORS), "{about}: {path}");
+        }
+        node.succeeds(command, &[]);
+        node.assert_restores(&about);
+        let left = node.files().into_keys();
+        let unfinished = left.filter(|path| path.ends_with(".premount.new"));
+        assert_eq!(unfinished.count(), 0, "{about}");
+        assert_eq!(node.path(PROGRAM).exists(), command == "install", "{about}");
+    }
+    println!("{command}: {} kills", calls.len());
+}
+
+#[test]
+fn an_install_killed_at_any_change_leaves_a_node_that_restores() {
+    killed_at_every_change("install");
+}
+
+#[test]
+fn an_uninstall_killed_at_any_change_leaves_a_node_that_restores() {
+    killed_at_every_change("uninstall");
+}
