@@ -153,10 +153,10 @@ impl Sections {
         let written: Vec<&RawValue> = json::any(written.get(), file, "mounts")?;
         let mut mounts = Vec::with_capacity(written.len());
         for (index, mount) in written.into_iter().enumerate() {
-            let place = format_args!("mounts[{index}]");
-            let mount: runtime::Mount = json::object(mount.get(), file, place)?;
+            let mount: runtime::Mount =
+                json::object(mount.get(), file, format_args!("mounts[{index}]"))?;
             mounts.push(Mount::new(&mount, bundle).map_err(|(field, reason)| {
-                Error::invalid(file, format!("{place}.{field}"), reason)
+                Error::invalid(file, format!("mounts[{index}].{field}"), reason)
             })?);
         }
         let linux = match self.linux {
