@@ -29,9 +29,10 @@ impl Call {
         }
     }
 
-    /// An OCI hook, as runc calls it on a restore.
+    /// An OCI hook, as runc calls it on a restore with hooks.d/premount.json.
     pub fn hook(program: &Path, input: &Input) -> Self {
         Self {
+            arguments: vec!["hook".into()],
             stdin: input.world.path("state.json"),
             ..Self::of(program)
         }
