@@ -24,6 +24,7 @@ pub mod hosts;
 pub mod images;
 pub mod input;
 pub mod json;
+pub mod kernel_fs;
 pub mod log;
 pub mod mount;
 pub mod node;

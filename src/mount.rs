@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime;
 
+use crate::kernel_fs::is_kernel_fs;
 use crate::path::ContainerPath;
-use crate::sys;
 
 /// What a mountpoint has to be: mount(2) puts a directory on a directory, and all else on all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Mount {
                     copy_up: has("tmpcopyup"),
                 },
             )
-        } else if sys::is_kernel_file_system(written_type) {
+        } else if is_kernel_fs(written_type) {
             (written_type, Content::Kernel)
         } else {
             (written_type, Content::Other)

@@ -22,6 +22,8 @@ use rustix::fs::RawDir;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::thread::{capabilities, set_capabilities};
 
+use crate::kernel_fs;
+
 /// How often openat2(2) is tried again when it lost a race with a rename (EAGAIN) or was
 /// interrupted: enough for any honest file system, and an end for a dishonest one.
 const TRIES: usize = 64;
@@ -231,19 +233,10 @@ pub fn file_system(directory: BorrowedFd) -> Result<FileSystem, Errno> {
     // The type of f_type differs from one C library to the next; the numbers have 32 bits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let magic = found.filesystem_type().0 as u32;
-    let kernel = KERNEL_FILE_SYSTEMS
-        .iter()
-        .find(|known| known.0 == magic)
-        .map(|known| known.1);
     Ok(FileSystem {
-        kernel,
+        kernel: kernel_fs::name_of(magic),
         read_only: found.flags().contains(FsFlags::ST_RDONLY),
     })
-}
-
-/// Whether a file system of this type is one that the kernel makes up, going by its name.
-pub fn is_kernel_file_system(name: &str) -> bool {
-    name == "devtmpfs" || KERNEL_FILE_SYSTEMS.iter().any(|known| known.1 == name)
 }
 
 /// Creates a directory, mode 0755; `EEXIST` where anything, a link too, has that name.
@@ -339,31 +332,6 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
     call()
 }
-
-/// File systems whose content the kernel makes up: there, creating a directory creates a cgroup, a
-/// gadget or a queue, or fails. Numbers: linux/magic.h, and each file system's own source.
-const KERNEL_FILE_SYSTEMS: &[(u32, &str)] = &[
-    (0x9fa0, "proc"),
-    (0x6265_6572, "sysfs"),
-    (0x0027_e0eb, "cgroup"),
-    (0x6367_7270, "cgroup2"),
-    (0x1980_0202, "mqueue"),
-    (0x1cd1, "devpts"),
-    (0x6462_6720, "debugfs"),
-    (0x7472_6163, "tracefs"),
-    (0x7363_6673, "securityfs"),
-    (0x6265_6570, "configfs"),
-    (0xcafe_4a11, "bpf"),
-    (0xde5e_81e4, "efivarfs"),
-    (0x6165_676c, "pstore"),
-    (0x6573_5543, "fusectl"),
-    (0x4249_4e4d, "binfmt_misc"),
-    (0xf97c_ff8c, "selinuxfs"),
-    (0x4341_5d53, "smackfs"),
-    (0x0765_5821, "resctrl"),
-    (0x6e73_6673, "nsfs"),
-    (0x0187, "autofs"),
-];
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // The tests build what the code is to look at.

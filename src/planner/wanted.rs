@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the checkpoint needs beyond the configuration, as mounts of the plan.
+
+use super::{Planner, failed};
+use crate::checkpoint::{self, Inside, KindBy, Known, Wanted};
+use crate::error::Cause;
+use crate::hosts::{HostId, Seen};
+use crate::images::Namespace;
+use crate::mount::{Content, Mount, MountpointKind};
+use crate::path::{ContainerPath, component_ends};
+use crate::plan::{Origin, PlannedMount, Status};
+use crate::tree::Backing;
+
+impl Planner {
+    pub(super) fn add_checkpoint(
+        &mut self,
+        namespaces: &[Namespace],
+        masked: &[String],
+        root: HostId,
+    ) {
+        if namespaces.is_empty() {
+            return;
+        }
+        let mut known = Vec::with_capacity(self.mounts.len());
+        for planned in &self.mounts {
+            known.push(Known {
+                resolved: &planned.resolved,
+                destination: planned.mount.destination.relative(),
+                is_bind: matches!(planned.mount.content, Content::Bind { .. }),
+                parent: planned.status.failure().is_none().then(|| {
+                    let parent = planned.parent.and_then(|parent| self.mounts.get(parent));
+                    parent.map_or(&[][..], |parent| &parent.resolved)
+                }),
+            });
+        }
+        for wanted in checkpoint::wanted(namespaces, &known, masked) {
+            if let Some(planned) = self.plan_wanted(wanted, root) {
+                self.mounts.push(planned);
+            }
+        }
+    }
+
+    fn plan_wanted(&mut self, wanted: Wanted, root: HostId) -> Option<PlannedMount> {
+        // Without a usable source the mount of the configuration has failed already.
+        let host = self.host_of(&wanted.at, root)?;
+        let written = format!("/{}", String::from_utf8_lossy(&wanted.mountpoint));
+        let mount = Mount {
+            destination: ContainerPath::from_plain(wanted.mountpoint.clone()),
+            file_system: wanted.file_system,
+            content: Content::Other,
+            written,
+        };
+        let kind = match wanted.kind {
+            KindBy::Checkpoint(kind) => Some(kind),
+            KindBy::Source(source) => self.kind_of(&source, root),
+            KindBy::Configuration(index) => self.mounts.get(index).and_then(|known| known.kind),
+            KindBy::Nothing => None,
+        };
+        let path = wanted.at.path;
+        let status = self
+            .judge_wanted(host, &path, kind)
+            .unwrap_or_else(|(end, cause)| {
+                let host_path = self
+                    .tree
+                    .hosts
+                    .path(host, path.get(..end).unwrap_or_default());
+                failed(&mount, Some(host_path), cause)
+            });
+        Some(PlannedMount {
+            parent: wanted.at.mount,
+            resolved: wanted.mountpoint,
+            host_path: Some(self.tree.hosts.path(host, &path)),
+            kind,
+            status,
+            mount,
+            origin: Origin::Checkpoint,
+        })
+    }
+
+    fn host_of(&self, inside: &Inside, root: HostId) -> Option<HostId> {
+        let Some(index) = inside.mount else {
+            return Some(root);
+        };
+        match self.tree.backing(*self.ids.get(&index)?) {
+            Backing::Host(id, MountpointKind::Directory) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// What a mount of the workload's own shows, if that is there.
+    fn kind_of(&mut self, source: &Inside, root: HostId) -> Option<MountpointKind> {
+        let host = self.host_of(source, root)?;
+        match self.tree.hosts.look(host, &source.path).ok()? {
+            Seen::Directory => Some(MountpointKind::Directory),
+            Seen::File => Some(MountpointKind::File),
+            Seen::Link(_) | Seen::Missing | Seen::Blocked => None,
+        }
+    }
+
+    /// Judges a mountpoint whose path has no links, by the checkpoint's word. The error has the end of
+    /// the path that it is about.
+    fn judge_wanted(
+        &mut self,
+        host: HostId,
+        path: &[u8],
+        kind: Option<MountpointKind>,
+    ) -> Result<Status, (usize, Cause)> {
+        let ends: Vec<usize> = component_ends(path).collect();
+        for end in ends.into_iter().rev().chain([0]) {
+            let prefix = path.get(..end).unwrap_or_default();
+            let seen = self
+                .tree
+                .hosts
+                .look(host, prefix)
+                .map_err(|cause| (end, cause))?;
+            let there = match seen {
+                Seen::Missing | Seen::Blocked => continue,
+                // CRIU would follow it, on the host or wherever else it leads.
+                Seen::Link(_) => return Ok(Status::Unjudged("a link".to_owned())),
+                Seen::Directory => MountpointKind::Directory,
+                Seen::File => MountpointKind::File,
+            };
+            return match (end == path.len(), kind) {
+                (true, Some(needed)) if there != needed => Err((end, Cause::WrongKind { needed })),
+                (true, _) => Ok(Status::Present),
+                (false, _) if there == MountpointKind::File => Err((end, Cause::NotADirectory)),
+                (false, None) => Ok(Status::Undecided),
+                (false, Some(kind)) => self.missing(host, path.to_owned(), end, kind),
+            };
+        }
+        Err((0, Cause::Changed))
+    }
+}
