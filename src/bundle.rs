@@ -23,8 +23,15 @@ pub const MAX_STATE_SIZE: usize = 1 << 20;
 pub struct Bundle {
     /// Its directory, absolute.
     pub directory: PathBuf,
-    /// Its configuration, or why it can't be used.
-    config: Result<Sections, Error>,
+    content: Content,
+}
+
+/// A configuration.
+#[derive(Debug)]
+enum Content {
+    Sections(Sections),
+    /// Something in it is amiss: what, is said when it is asked for.
+    Text(String),
 }
 
 /// The state of a container (runtime-spec runtime.md, "State"), as a hook gets it.
@@ -58,7 +65,7 @@ impl Bundle {
         let file = directory.join(config::FILE_NAME);
         match json::read_file(&file, config::MAX_SIZE) {
             Ok(text) => Ok(Self {
-                config: Sections::of(&text, &file),
+                content: Sections::of(&text, &file).map_or(Content::Text(text), Content::Sections),
                 directory,
             }),
             // Where the whole bundle is amiss, say that rather than what it lacks.
@@ -75,19 +82,27 @@ impl Bundle {
 
     /// Whether this is an OCI configuration at all: it says of which version it is.
     pub fn is_oci(&self) -> bool {
-        self.config.as_ref().is_ok_and(Sections::are_oci)
+        match &self.content {
+            Content::Sections(sections) => sections.are_oci(),
+            Content::Text(text) => config::is_oci(text),
+        }
     }
 
     /// The value of the annotation `io.premount.restore`, whatever else is in the configuration.
     pub fn restore(&self) -> Result<Option<String>, Error> {
-        let sections = self.config.as_ref().map_err(Clone::clone)?;
-        sections.restore(&self.file())
+        match &self.content {
+            Content::Sections(sections) => sections.restore(&self.file()),
+            Content::Text(text) => config::restore(text, &self.file()),
+        }
     }
 
     /// Its directory, and its configuration, checked.
     pub fn config(self) -> Result<(PathBuf, Config), Error> {
         let file = self.file();
-        let config = self.config?.config(&file, &self.directory)?;
+        let config = match self.content {
+            Content::Sections(sections) => sections.config(&file, &self.directory)?,
+            Content::Text(text) => Config::parse(&text, &file, &self.directory)?,
+        };
         Ok((self.directory, config))
     }
 
@@ -104,7 +119,8 @@ fn check_directory(directory: &Path) -> Result<(), Errno> {
 #[derive(Deserialize)]
 struct WrittenState {
     bundle: Option<String>,
-    id: Option<String>,
+    // For the log alone, so it may be anything.
+    id: Option<serde_json::Value>,
     status: Option<String>,
     annotations: Option<Box<RawValue>>,
 }
@@ -137,7 +153,7 @@ impl State {
         let restore = restore_annotation(written.annotations.as_deref(), file)?;
         Ok(Self {
             bundle,
-            id: written.id,
+            id: written.id.and_then(|id| Some(id.as_str()?.to_owned())),
             status: written.status,
             restore,
         })

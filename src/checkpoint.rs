@@ -128,12 +128,17 @@ struct Index<'a> {
     /// Of two at one place the later is on top.
     binds: BTreeMap<&'a [u8], usize>,
     binds_as_written: BTreeMap<&'a [u8], usize>,
-    mountpoints: BTreeMap<&'a [u8], usize>,
+    /// Several can be at one place, each upon the one before.
+    mountpoints: BTreeMap<&'a [u8], Vec<usize>>,
     parents: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Index<'a> {
     fn new(known: &[Known<'a>]) -> Self {
+        let mut mountpoints: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (index, known) in known.iter().enumerate() {
+            mountpoints.entry(known.resolved).or_default().push(index);
+        }
         let binds = || known.iter().enumerate().filter(|(_, known)| known.is_bind);
         Self {
             binds: binds()
@@ -142,26 +147,23 @@ impl<'a> Index<'a> {
             binds_as_written: binds()
                 .map(|(index, known)| (known.destination, index))
                 .collect(),
-            mountpoints: known
-                .iter()
-                .enumerate()
-                .map(|(index, known)| (known.resolved, index))
-                .collect(),
+            mountpoints,
             parents: known.iter().map(|known| known.parent).collect(),
         }
     }
 
-    /// The mount of the configuration that a mount is, or is at the place of.
-    fn at(&self, mount: &MountImage) -> Option<usize> {
-        let at = || self.mountpoints.get(mount.mountpoint.as_bytes()).copied();
-        self.of(mount).or_else(at)
-    }
-
-    /// Whether a mount of the configuration is mounted in the one with that mountpoint, or can't be
-    /// mounted at all.
-    fn is_in(&self, index: usize, parent: &MountImage) -> bool {
-        let known = self.parents.get(index).copied().flatten();
-        known.is_none_or(|known| known == parent.mountpoint.as_bytes())
+    /// Whether the configuration has a mount there too, in the same parent; or one that can't be mounted
+    /// at all.
+    fn has(&self, mount: &MountImage, parent: &MountImage) -> bool {
+        let there = self.mountpoints.get(mount.mountpoint.as_bytes());
+        let mut all = self
+            .of(mount)
+            .into_iter()
+            .chain(there.into_iter().flatten().copied());
+        all.any(|index| {
+            let known = self.parents.get(index).copied().flatten();
+            known.is_none_or(|known| known == parent.mountpoint.as_bytes())
+        })
     }
 
     /// The bind of the configuration that a mount is.
@@ -213,8 +215,7 @@ impl View<'_> {
             .get(&mount.parent)
             .filter(|parent| parent.id != mount.id)?;
         // CRIU goes by the checkpoint, whatever comes first in the configuration.
-        let known = self.known.at(mount);
-        if known.is_some_and(|known| self.known.is_in(known, parent)) {
+        if self.known.has(mount, parent) {
             return None;
         }
         let path = mount
@@ -373,6 +374,20 @@ mod tests {
         // It is there by the configuration, or its source is missing.
         assert_eq!(beside(Some(b"data")), [""; 0]);
         assert_eq!(beside(None), [""; 0]);
+    }
+
+    #[test]
+    fn of_two_mounts_at_one_place_none_is_misplaced() {
+        let upper = Known {
+            parent: Some(b"data"),
+            ..DATA
+        };
+        let mounts = vec![
+            mount(1, 0, 1, "/rootfs", "/"),
+            external(2, 1, 2, "/vol", "/data"),
+            external(3, 2, 3, "/upper", "/data"),
+        ];
+        assert_eq!(places_beside(&[DATA, upper], mounts), [""; 0]);
     }
 
     #[test]

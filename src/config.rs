@@ -54,23 +54,39 @@ pub struct Owner {
     pub gid: u32,
 }
 
-/// The parts of a configuration that premount uses, as they are written, and no claim yet about what is
-/// in them.
+/// The parts of a configuration that premount uses, by one way through its text.
 #[derive(Debug)]
 pub struct Sections {
-    written: Written<Option<Box<RawValue>>>,
-    /// `linux`, if it is what it has to be.
-    linux: Option<WrittenLinux>,
+    parts: Parts,
+    linux: WrittenLinux,
+    annotations: Option<Box<RawValue>>,
+    is_oci: bool,
 }
 
-#[derive(Debug, Deserialize)]
+/// What a configuration is made of; `linux` is still to be added.
+#[derive(Debug)]
+struct Parts {
+    root: Option<Box<RawValue>>,
+    mounts: Option<Box<RawValue>>,
+}
+
+/// All of it at once: most of a configuration is a seccomp profile, in `linux`.
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written<L> {
+struct AtOnce {
     oci_version: Option<Box<RawValue>>,
     annotations: Option<Box<RawValue>>,
     root: Option<Box<RawValue>>,
     mounts: Option<Box<RawValue>>,
-    linux: L,
+    linux: Option<Object<WrittenLinux>>,
+}
+
+/// The parts alone, and nothing said yet of what is in them.
+#[derive(Deserialize)]
+struct Written {
+    root: Option<Box<RawValue>>,
+    mounts: Option<Box<RawValue>>,
+    linux: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -99,57 +115,53 @@ struct WrittenAnnotations {
 }
 
 impl Sections {
-    /// The parts of the text of `file`.
-    pub fn of(text: &str, file: &Path) -> Result<Self, Error> {
-        // One way through it: most of a configuration is a seccomp profile, in `linux`.
-        type AtOnce = Written<Option<Object<WrittenLinux>>>;
-        if let Ok(written) = json::object::<AtOnce>(text, file, "") {
-            return Ok(Self {
-                linux: Some(written.linux.map(|Object(linux)| linux).unwrap_or_default()),
-                written: Written {
-                    oci_version: written.oci_version,
-                    annotations: written.annotations,
-                    root: written.root,
-                    mounts: written.mounts,
-                    linux: None,
-                },
-            });
-        }
-        // Something is amiss: slowly then, to say what, and to have the rest.
-        let written = json::object(text, file, "")?;
-        Ok(Self {
-            written,
-            linux: None,
+    /// The parts of a text; none where anything in it is amiss. Then what is said of it, and what is
+    /// still to be had, comes slowly: [`is_oci`], [`restore`], [`Config::parse`].
+    pub fn of(text: &str, file: &Path) -> Option<Self> {
+        let written: AtOnce = json::object(text, file, "").ok()?;
+        let version = written.oci_version.as_deref().map(RawValue::get);
+        let linux = written.linux.map(|Object(linux)| linux);
+        Some(Self {
+            is_oci: version.is_some_and(|version| version.starts_with('"')),
+            annotations: written.annotations,
+            parts: Parts {
+                root: written.root,
+                mounts: written.mounts,
+            },
+            linux: linux.unwrap_or_default(),
         })
     }
 
     /// Whether this is an OCI configuration at all: it says of which version it is.
     pub fn are_oci(&self) -> bool {
-        let version = self.written.oci_version.as_deref().map(RawValue::get);
-        version.is_some_and(|version| version.starts_with('"'))
+        self.is_oci
     }
 
     /// The value of [`RESTORE_ANNOTATION`].
     pub fn restore(&self, file: &Path) -> Result<Option<String>, Error> {
-        restore_annotation(self.written.annotations.as_deref(), file)
+        restore_annotation(self.annotations.as_deref(), file)
     }
 
     /// The configuration, checked; relative paths in it start at `bundle`.
     pub fn config(self, file: &Path, bundle: &Path) -> Result<Config, Error> {
+        let linux = self.linux;
+        self.parts.config(file, bundle, || Ok(linux))
+    }
+}
+
+impl Parts {
+    fn config(
+        self,
+        file: &Path,
+        bundle: &Path,
+        linux: impl FnOnce() -> Result<WrittenLinux, Error>,
+    ) -> Result<Config, Error> {
         let missing = |place| Error::invalid(file, place, "missing");
-        let root = self
-            .written
-            .root
-            .as_deref()
-            .ok_or_else(|| missing("root"))?;
+        let root = self.root.as_deref().ok_or_else(|| missing("root"))?;
         let root: WrittenRoot = json::object(root.get(), file, "root")?;
         let root = root.path.filter(|path| !path.as_os_str().is_empty());
         let root = root.ok_or_else(|| missing("root.path"))?;
-        let written = self
-            .written
-            .mounts
-            .as_deref()
-            .ok_or_else(|| missing("mounts"))?;
+        let written = self.mounts.as_deref().ok_or_else(|| missing("mounts"))?;
         let written: Vec<&RawValue> = json::any(written.get(), file, "mounts")?;
         let mut mounts = Vec::with_capacity(written.len());
         for (index, mount) in written.into_iter().enumerate() {
@@ -159,10 +171,7 @@ impl Sections {
                 Error::invalid(file, format!("mounts[{index}].{field}"), reason)
             })?);
         }
-        let linux = match self.linux {
-            Some(linux) => linux,
-            None => optional_object(self.written.linux.as_deref(), file, "linux")?,
-        };
+        let linux = linux()?;
         let owner = Owner {
             uid: mapped_root(linux.uid_mappings.as_deref()),
             gid: mapped_root(linux.gid_mappings.as_deref()),
@@ -183,18 +192,37 @@ impl Sections {
 impl Config {
     /// Parses the text of `file`; relative paths in it start at `bundle`.
     pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
-        Sections::of(text, file)?.config(file, bundle)
+        let written: Written = json::object(text, file, "")?;
+        let parts = Parts {
+            root: written.root,
+            mounts: written.mounts,
+        };
+        let linux = written.linux;
+        parts.config(file, bundle, || {
+            optional_object(linux.as_deref(), file, "linux")
+        })
     }
 }
 
-/// Whether `text` is an OCI configuration at all.
+/// Whether `text` is an OCI configuration at all: it says of which version it is.
 pub fn is_oci(text: &str) -> bool {
-    Sections::of(text, Path::new(FILE_NAME)).is_ok_and(|sections| sections.are_oci())
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned {
+        #[serde(rename = "ociVersion")]
+        _oci_version: String,
+    }
+    json::object::<Versioned>(text, Path::new(FILE_NAME), "").is_ok()
 }
 
 /// The value of [`RESTORE_ANNOTATION`] in a configuration.
 pub fn restore(text: &str, file: &Path) -> Result<Option<String>, Error> {
-    Sections::of(text, file)?.restore(file)
+    #[derive(Deserialize)]
+    struct Annotated {
+        annotations: Option<Box<RawValue>>,
+    }
+    let written: Annotated = json::object(text, file, "")?;
+    restore_annotation(written.annotations.as_deref(), file)
 }
 
 /// The value of [`RESTORE_ANNOTATION`] among `annotations`.

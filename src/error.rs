@@ -12,7 +12,7 @@ use crate::escape::Escaped;
 use crate::mount::MountpointKind;
 
 /// Input that can't be used, or a node that can't be changed; no mountpoint was created.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Error {
     /// The system would not let us have it.
     Unreadable {

@@ -83,6 +83,9 @@ impl MountTree {
         };
         let id = *id;
         let end = path::join(&walk.at.path, &walk.rest);
+        if end.len() >= PATH_MAX {
+            return false;
+        }
         let kind = match self.hosts.look(id, &end) {
             Ok(Seen::Directory) => MountpointKind::Directory,
             Ok(Seen::File) => MountpointKind::File,
