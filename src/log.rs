@@ -5,15 +5,18 @@
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::field::{Field, display};
 use tracing::{Metadata, Span, error_span, warn};
 use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::cli::{LogLevel, LogTo};
@@ -39,6 +42,11 @@ impl From<LogLevel> for LevelFilter {
 /// Who speaks, in every line: they end up in the logs of CRIU and of container engines.
 pub const TARGET: &str = "premount";
 
+/// Where systemd's journal takes messages.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// How long a journal whose queue is full is waited for, in nanoseconds.
+const PATIENCE: i64 = 100_000_000;
+
 /// What the command line says of the log, and what holds where it doesn't.
 #[derive(Clone, Copy, Debug)]
 pub struct Choice {
@@ -54,6 +62,9 @@ pub struct Choice {
 
 /// Whether there is a journal that is told.
 static HAS_JOURNAL: AtomicBool = AtomicBool::new(false);
+
+/// Whether the journal's queue was full when it was last asked.
+static IS_STUCK: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging.
 pub fn start(choice: Choice) {
@@ -80,13 +91,21 @@ pub fn start(choice: Choice) {
     let _ = tracing::subscriber::set_global_default(all);
     if let (Some(word), Some(Err(_)), None) = (&variable, &from_variable, choice.level) {
         let word = word.as_encoded_bytes();
-        warn!("{VARIABLE} is no log level: {}", Escaped(word));
+        warn!(target: TARGET, "{VARIABLE} is no log level: {}", Escaped(word));
     }
 }
 
-/// The journal, where there is one. Its fields are `PREMOUNT_CONTAINER`, `PREMOUNT_BUNDLE`,
+/// The journal, where there is one that listens. Its fields are `PREMOUNT_CONTAINER`, `PREMOUNT_BUNDLE`,
 /// `PREMOUNT_MOUNT`, `PREMOUNT_PATH` and `PREMOUNT_ACTION` (systemd.journal-fields(7)).
-fn journal() -> Option<tracing_journald::Layer> {
+fn journal<S>() -> Option<impl Layer<S>>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+{
+    let queue = UnixDatagram::unbound().ok()?;
+    queue.connect(JOURNAL).ok()?;
+    if !takes_more(&queue) {
+        return None;
+    }
     let layer = tracing_journald::layer().ok()?;
     let priorities = PriorityMappings {
         info: Priority::Informational,
@@ -96,13 +115,32 @@ fn journal() -> Option<tracing_journald::Layer> {
         .with_field_prefix(Some(TARGET.to_uppercase()))
         .with_syslog_identifier(TARGET.to_owned())
         .with_priority_mappings(priorities);
-    Some(layer)
+    // A restore must not wait for a journal that has stopped reading: the layer's own socket would.
+    let listens = dynamic_filter_fn(move |metadata, _| metadata.is_span() || takes_more(&queue));
+    Some(layer.with_filter(listens))
+}
+
+/// Whether a message would be taken at once: unix(7) says so of a connected socket. A queue that stays full
+/// is waited for once.
+fn takes_more(queue: &UnixDatagram) -> bool {
+    let wait = Timespec {
+        tv_sec: 0,
+        tv_nsec: if IS_STUCK.load(Ordering::Relaxed) {
+            0
+        } else {
+            PATIENCE
+        },
+    };
+    let mut queues = [PollFd::new(queue, PollFlags::OUT)];
+    let takes = poll(&mut queues, Some(&wait)).is_ok_and(|ready| ready > 0);
+    IS_STUCK.store(!takes, Ordering::Relaxed);
+    takes
 }
 
 /// Standard error. Spans are for the journal: a line has in its message what there is to say.
 fn lines<S>() -> Box<dyn Layer<S> + Send + Sync>
 where
-    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
 {
     let watched = stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()

@@ -206,7 +206,13 @@ fn links_lead_where_they_would_on_the_node_and_stay_links() {
 #[test]
 fn a_path_that_criu_would_cut_is_refused_by_name() {
     let node = Node::new();
-    for program in ["/opt/my tools/premount", "/opt/#1/premount", "premount"] {
+    for program in [
+        "/opt/my tools/premount",
+        "/opt/#1/premount",
+        "premount",
+        "/opt/premount/",
+        "/opt/none/../premount",
+    ] {
         let ended = node.call("install", &["--program", program]);
         assert_eq!(ended.status, 2, "{ended:?}");
         assert!(ended.stderr.contains(program), "{}", ended.stderr);
@@ -309,10 +315,6 @@ fn status_names_the_remedy_for_each_broken_state() {
 fn status_reads_what_the_engines_were_told() {
     let node = Node::new();
     node.succeeds("install", &[]);
-    let program = |path: &str| {
-        node.write(path, "");
-        fs::set_permissions(node.path(path), fs::Permissions::from_mode(0o755)).unwrap();
-    };
     let judged = |status: i32, wanted: &[&str]| {
         let ended = node.call("status", &[]);
         assert_eq!(ended.status, status, "{wanted:?}: {ended:?}");
@@ -320,8 +322,8 @@ fn status_reads_what_the_engines_were_told() {
             assert!(ended.stdout.contains(text), "{text}: {}", ended.stdout);
         }
     };
-    program("usr/bin/crio");
-    program("usr/bin/podman");
+    node.program("usr/bin/crio");
+    node.program("usr/bin/podman");
     judged(
         0,
         &["CRI-O at /usr/bin/crio: hooks from /usr/share/containers/oci/hooks.d, with"],
@@ -387,7 +389,7 @@ fn status_reads_what_the_engines_were_told() {
         "etc/criu/mine.conf",
         &format!("tcp-close\naction-script /{PROGRAM}\n"),
     );
-    judged(0, &["which is in order"]);
+    judged(0, &["and premount is called"]);
     let json = node.call("status", &["--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["installed"], "this");
@@ -425,4 +427,144 @@ fn it_stays_for_a_daemonset_and_goes_with_it() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success());
     assert!(node.files().is_empty());
+}
+
+#[test]
+fn an_uninstall_finds_the_hook_where_an_engine_was_told_to_look() {
+    let node = Node::new();
+    node.program("usr/bin/crio");
+    node.write(
+        "etc/crio/crio.conf",
+        "[crio.runtime]\nhooks_dir = [\"/srv/hooks\"]\n",
+    );
+    node.succeeds("install", &["--hooks-dir", "/srv/hooks"]);
+    node.succeeds("uninstall", &[]);
+    assert!(!node.path("srv/hooks/premount.json").exists());
+    assert!(!node.path(PROGRAM).exists());
+}
+
+#[test]
+fn a_container_s_own_file_that_names_the_program_keeps_it() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
+    node.write(
+        container,
+        r#"{"annotations": {"org.criu.config": "/srv/mine.conf"}}"#,
+    );
+    node.write("srv/mine.conf", &format!("action-script /{PROGRAM}\n"));
+    let before = node.all();
+    let ended = node.call("uninstall", &[]);
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.stderr.contains("/srv/mine.conf"), "{}", ended.stderr);
+    assert_eq!(node.all(), before);
+    // And one whose script is gone is broken.
+    node.write("srv/mine.conf", "action-script /gone/premount\n");
+    let ended = node.call("status", &[]);
+    assert_eq!(ended.status, 1);
+    assert!(
+        ended.stdout.contains("/srv/mine.conf names /gone/premount"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_container_s_odd_annotation_is_its_own_trouble() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
+    symlink("loop", node.path("loop")).unwrap();
+    for odd in [
+        "/etc",
+        "/loop",
+        "/gone",
+        "relative",
+        "/nul\\u0000",
+        &"/long".repeat(2000),
+    ] {
+        node.write(
+            container,
+            &format!(r#"{{"annotations": {{"org.criu.config": "{odd}"}}}}"#),
+        );
+        let ended = node.call("status", &[]);
+        assert_eq!(ended.status, 1, "{odd}: {ended:?}");
+        assert!(
+            ended
+                .stdout
+                .contains("c1/userdata/config.json has CRIU read"),
+            "{}",
+            ended.stdout
+        );
+        assert!(
+            ended
+                .stdout
+                .contains("Remedy: mend the container's annotation")
+        );
+        node.succeeds("uninstall", &[]);
+        node.succeeds("install", &[]);
+    }
+}
+
+#[test]
+fn what_is_no_file_is_no_configuration() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    for directory in ["etc/criu/x.conf", "etc/containers/oci/hooks.d/y.json"] {
+        fs::create_dir_all(node.path(directory)).unwrap();
+    }
+    node.succeeds("status", &[]);
+    node.succeeds("uninstall", &[]);
+    assert!(node.path("etc/criu/x.conf").is_dir());
+}
+
+#[test]
+fn an_uninstall_makes_nothing() {
+    let node = Node::new();
+    assert_eq!(node.succeeds("uninstall", &[]), "nothing to do\n");
+    assert_eq!(node.all().len(), 1, "the root itself");
+}
+
+#[test]
+fn a_linked_directory_of_criu_s_stays_and_an_empty_crun_conf_too() {
+    let node = Node::new();
+    fs::create_dir_all(node.path("srv/criu")).unwrap();
+    fs::create_dir_all(node.path("etc")).unwrap();
+    symlink("/srv/criu", node.path("etc/criu")).unwrap();
+    node.write("srv/criu/crun.conf", "");
+    node.succeeds("install", &[]);
+    node.succeeds("uninstall", &[]);
+    assert!(
+        fs::symlink_metadata(node.path("etc/criu"))
+            .unwrap()
+            .is_symlink()
+    );
+    assert_eq!(node.read("srv/criu/crun.conf"), "");
+    assert!(!node.path("srv/criu/runc.conf").exists());
+}
+
+#[test]
+fn a_program_of_another_name_is_premount_too() {
+    let node = Node::new();
+    let named = ["--program", "/opt/pm"];
+    node.succeeds("install", &named);
+    node.succeeds("status", &named);
+    node.succeeds("uninstall", &named);
+    assert!(node.files().is_empty());
+}
+
+#[test]
+fn podman_s_list_of_hooks_can_be_added_to() {
+    let node = Node::new();
+    node.program("usr/bin/podman");
+    node.write(
+        "etc/containers/containers.conf",
+        "[engine]\nhooks_dir = [\"/srv/hooks\", {append=true}]\n",
+    );
+    node.succeeds("install", &[]);
+    let said = node.succeeds("status", &[]);
+    assert!(
+        said.contains("/etc/containers/oci/hooks.d, /srv/hooks"),
+        "{said}"
+    );
 }

@@ -4,7 +4,7 @@
 //! byte.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Where they are, on every node.
 pub const DIRECTORY: &str = "/etc/criu";
@@ -39,14 +39,18 @@ pub fn says_anything(text: &[u8]) -> bool {
         .any(|line| !line.is_empty() && !line.starts_with(b"#"))
 }
 
-/// Whether a path can stand in such a file: CRIU cuts a value at a blank or a `#`, in quotes too.
+/// Whether a path can stand in such a file, and lead to the program that is put there: CRIU cuts a value at
+/// a blank or a `#`, in quotes too.
 pub fn can_hold(program: &Path) -> bool {
+    let plain: PathBuf = program.components().collect();
+    let up = |part| part == Component::ParentDir;
+    let text = program.to_str().unwrap_or_default();
     program.is_absolute()
-        && !program
-            .as_os_str()
-            .as_bytes()
-            .iter()
-            .any(|&byte| byte.is_ascii_whitespace() || byte == 0 || b"#\"\\".contains(&byte))
+        && plain.as_os_str() == program.as_os_str()
+        && !program.components().any(up)
+        && program.file_name().is_some()
+        && !text.is_empty()
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "#\"\\".contains(c))
 }
 
 /// The text with a line for `program`; none if it has one. It comes first, so that taking it out again
@@ -197,5 +201,8 @@ mod tests {
         ] {
             assert!(!can_hold(Path::new(path)), "{path:?}");
         }
+        assert!(!can_hold(Path::new(std::ffi::OsStr::from_bytes(
+            b"/a/\xff"
+        ))));
     }
 }

@@ -62,9 +62,17 @@ struct Containers {
 
 #[derive(Default, Deserialize)]
 struct ContainersEngine {
-    hooks_dir: Option<Vec<PathBuf>>,
+    hooks_dir: Option<Vec<ListItem>>,
     #[serde(default)]
     runtimes: BTreeMap<String, Vec<PathBuf>>,
+}
+
+/// An item of a list in containers.conf; with `append` the list adds to that of the files before.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListItem {
+    Path(PathBuf),
+    Attributes { append: Option<bool> },
 }
 
 /// The engines of a node.
@@ -135,8 +143,18 @@ fn podman(files: &Files) -> Result<Option<Engine>, Error> {
     );
     for path in paths {
         let said: Containers = read(files, &path, &mut engine.unusable)?;
-        if let Some(directories) = said.engine.hooks_dir {
-            engine.hook_directories = directories;
+        if let Some(items) = said.engine.hooks_dir {
+            let appends =
+                |item: &ListItem| matches!(item, ListItem::Attributes { append: Some(true) });
+            if !items.iter().any(appends) {
+                engine.hook_directories.clear();
+            }
+            engine
+                .hook_directories
+                .extend(items.into_iter().filter_map(|item| match item {
+                    ListItem::Path(path) => Some(path),
+                    ListItem::Attributes { .. } => None,
+                }));
         }
         engine
             .runtimes

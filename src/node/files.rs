@@ -103,8 +103,11 @@ impl Files {
         }))
     }
 
-    /// The content of a file of at most `limit` bytes; none if it isn't there.
+    /// The content of a file of at most `limit` bytes; none if it isn't there, or is no regular file.
     pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+        if self.find(path)?.is_none_or(|found| !found.is_file) {
+            return Ok(None);
+        }
         match input::read_file(&self.host_path(path)?, limit) {
             Ok(content) => Ok(Some(content)),
             Err(Error::Unreadable {
@@ -199,8 +202,11 @@ impl Files {
         sync(directory)
     }
 
-    /// Removes a directory if it is empty; says whether it did.
+    /// Removes a directory if it is empty, and no link; says whether it did.
     pub fn remove_empty(&self, path: &Path) -> Result<bool, Error> {
+        if self.is_link(path)? {
+            return Ok(false);
+        }
         let host = self.host_path(path)?;
         let removed = fs::remove_dir(&host).map_err(|error| (errno_of(&error), error));
         match removed {

@@ -44,8 +44,8 @@ pub fn find(files: &Files, directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>, 
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let text = files.read(&path, MAX_SIZE)?.unwrap_or_default();
-        let written = serde_json::from_slice::<Written>(&text).ok();
+        let text = files.read(&path, MAX_SIZE).ok().flatten();
+        let written = serde_json::from_slice::<Written>(&text.unwrap_or_default()).ok();
         if let Some(program) = written.and_then(|it| it.hook?.path) {
             found.push((path, program));
         }

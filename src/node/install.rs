@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, shown};
 use crate::input;
 use crate::node::programs::{self, Runtime};
-use crate::node::{Node, criu, engines, hooks};
+use crate::node::{Node, criu, engines, hooks, overrides, scripts};
 
 /// Most bytes of the program.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
@@ -161,27 +161,38 @@ fn wanted(node: &Node) -> Result<Vec<PathBuf>, Error> {
 /// The steps that take premount off the node. With `criu_only`, program and hook stay.
 pub fn steps_out(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
-    for path in node.files.list(Path::new(criu::DIRECTORY))? {
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "conf")
-        {
-            let text = node.files.read(&path, criu::MAX_SIZE)?.unwrap_or_default();
-            let left = criu::without(&text, &node.program);
-            steps.extend(left.map(|left| without(node, path, left)).transpose()?);
-        }
+    let of_criu = scripts::criu_files(node)?;
+    for path in &of_criu {
+        let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
+        let left = criu::without(&text, &node.program);
+        steps.extend(
+            left.map(|left| without(node, path.clone(), left))
+                .transpose()?,
+        );
     }
     if !steps.is_empty() {
         steps.push(Step::RemoveEmpty(criu::DIRECTORY.into()));
     }
-    let of_root = node
-        .files
-        .read(Path::new(criu::OF_ROOT), criu::MAX_SIZE)?
-        .unwrap_or_default();
-    if criu::action_scripts(&of_root).contains(&node.program) {
-        return Err(still_named(Path::new(criu::OF_ROOT), &node.program));
+    // What premount didn't write, and what would be left without its program.
+    let mut others = vec![PathBuf::from(criu::OF_ROOT)];
+    others.extend(
+        overrides::find(&node.files)?
+            .into_iter()
+            .map(|found| found.config),
+    );
+    for path in others.iter().filter(|path| !of_criu.contains(path)) {
+        // A tenant chose some of these paths: what can't be read names nothing.
+        let text = node.files.read(path, criu::MAX_SIZE).ok().flatten();
+        let named = text
+            .as_deref()
+            .map(criu::action_scripts)
+            .unwrap_or_default();
+        if named.contains(&node.program) {
+            return Err(still_named(path, &node.program));
+        }
     }
-    for directory in node.hooks_directories() {
+    let engines = engines::find(&node.files)?;
+    for directory in node.hooks_directories(&engines) {
         for (path, program) in hooks::find(&node.files, &directory)? {
             let is_ours = path
                 .file_name()
@@ -207,9 +218,10 @@ fn still_named(path: &Path, program: &Path) -> Error {
     }
 }
 
-/// A file of CRIU's with what is left of it; one of which nothing is left is removed.
+/// A file of CRIU's with what is left of it; one of which nothing is left is removed. An empty crun.conf
+/// still hides runc.conf from crun, and premount never made it.
 fn without(node: &Node, path: PathBuf, left: Vec<u8>) -> Result<Step, Error> {
-    if left.is_empty() && !node.files.is_link(&path)? {
+    if left.is_empty() && path != Path::new(criu::CRUN) && !node.files.is_link(&path)? {
         return Ok(Step::Remove(path));
     }
     Ok(Step::Write {

@@ -22,28 +22,31 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::cli::{self, Changing, Place};
 use crate::error::Error;
 use crate::{Verdict, report, sys};
+use engines::Engine;
 use files::Files;
-use install::Step;
+
+/// The name by which premount is known wherever it lies.
+const NAME: &str = "premount";
 
 /// Puts premount on a node; with `--stay` takes it off again once a signal asks for the end.
 pub fn install(options: &cli::Install) -> Result<Verdict, Error> {
     let node = Node::of(&options.place)?;
     let end = options.stay.then(hold_signals).transpose()?;
-    node.change(&options.change, install::steps_in)?;
+    node.change(&options.change, true)?;
     if let Some(end) = end {
         end.wait().map_err(|errno| Error::Unchangeable {
             file: "--stay".into(),
             operation: "sigwait",
             errno,
         })?;
-        node.change(&options.change, install::steps_out)?;
+        node.change(&options.change, false)?;
     }
     Ok(Verdict::default())
 }
 
 /// Takes premount off a node.
 pub fn uninstall(options: &cli::Uninstall) -> Result<Verdict, Error> {
-    Node::of(&options.place)?.change(&options.change, install::steps_out)?;
+    Node::of(&options.place)?.change(&options.change, false)?;
     Ok(Verdict::default())
 }
 
@@ -87,7 +90,8 @@ impl Node {
             return Err(Error::invalid(
                 &program,
                 "",
-                "not an absolute path that CRIU's configuration files can hold: without blanks, quotes, # and \\",
+                "not a plain absolute path that CRIU's configuration files can hold: UTF-8, without .., blanks, \
+                 quotes, # and \\",
             ));
         }
         if let Some(directory) = place.hooks_dir.as_ref().filter(|path| !path.is_absolute()) {
@@ -100,12 +104,13 @@ impl Node {
         })
     }
 
-    /// Takes the steps that `steps` finds, one premount at a time, and says each when it is taken.
-    fn change(
-        &self,
-        how: &Changing,
-        steps: fn(&Self, bool) -> Result<Vec<Step>, Error>,
-    ) -> Result<(), Error> {
+    /// Takes the steps to install or to uninstall, one premount at a time, and says each when it is taken.
+    fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
+        let steps = if install {
+            install::steps_in
+        } else {
+            install::steps_out
+        };
         if how.dry_run {
             for step in steps(self, how.criu_only)? {
                 report::print_line(&format!("would {}", step.intent()))?;
@@ -113,9 +118,16 @@ impl Node {
             return Ok(());
         }
         sys::reset_umask();
+        // In a container the root is another one than the node's own, and the program's directory is not.
+        let _alone = self.files.lock(Path::new("/"))?;
         let directory = self.program.parent().unwrap_or(Path::new("/"));
-        self.files.make_directory(directory)?;
-        let _alone = self.files.lock(directory)?;
+        if install {
+            self.files.make_directory(directory)?;
+        }
+        let _here = match self.files.find(directory)? {
+            Some(_) => Some(self.files.lock(directory)?),
+            None => None,
+        };
         let mut changed = false;
         for step in steps(self, how.criu_only)? {
             if install::take(self, &step)? {
@@ -129,14 +141,24 @@ impl Node {
         Ok(())
     }
 
-    /// The directories in which the hook may be.
-    pub fn hooks_directories(&self) -> Vec<PathBuf> {
-        let mut all: Vec<PathBuf> = self.hooks_directory.iter().cloned().collect();
-        for usual in [hooks::DIRECTORY, hooks::OF_ADMINISTRATOR].map(PathBuf::from) {
-            if !all.contains(&usual) {
-                all.push(usual);
-            }
-        }
+    /// The directories in which the hook may be: the usual ones, and those that engines read.
+    pub fn hooks_directories(&self, engines: &[Engine]) -> Vec<PathBuf> {
+        let usual = [hooks::DIRECTORY, hooks::OF_ADMINISTRATOR].map(PathBuf::from);
+        let of_engines = engines.iter().flat_map(|it| it.hook_directories.iter());
+        let mut all: Vec<PathBuf> = self
+            .hooks_directory
+            .iter()
+            .chain(of_engines)
+            .cloned()
+            .collect();
+        all.extend(usual);
+        all.sort();
+        all.dedup();
         all
+    }
+
+    /// Whether a program is premount: the one of this node, or by its name.
+    pub fn is_premount(&self, program: &Path) -> bool {
+        program == self.program || program.file_name().is_some_and(|name| name == NAME)
     }
 }

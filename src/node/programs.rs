@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::Error;
 use crate::node::engines::Engine;
@@ -187,14 +188,12 @@ fn version_of(program: &Path) -> Option<String> {
         }
         sleep(Duration::from_millis(2));
     }
-    let mut said = String::new();
-    child
-        .stdout
-        .take()?
-        .take(4096)
-        .read_to_string(&mut said)
-        .ok()?;
-    version_in(&said)
+    // What it has written is in the pipe. A child of its own may still hold that open.
+    let mut pipe = child.stdout.take()?;
+    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
+    let mut said = [0; 4096];
+    let length = pipe.read(&mut said).ok()?;
+    version_in(&String::from_utf8_lossy(said.get(..length)?))
 }
 
 fn version_in(said: &str) -> Option<String> {

@@ -6,69 +6,96 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::node::criu;
-use crate::node::files::Files;
 use crate::node::programs::Reads;
+use crate::node::{Node, criu};
 
-/// The name by which premount is known wherever it lies.
-const NAME: &str = "premount";
-/// CRIU's configuration files, and the scripts that each names.
-pub type Scripts = BTreeMap<PathBuf, Vec<PathBuf>>;
+/// CRIU's configuration files on a node, and the scripts that each names.
+#[derive(Debug)]
+pub struct Scripts<'a> {
+    node: &'a Node,
+    files: BTreeMap<PathBuf, Vec<PathBuf>>,
+}
 
-/// Reads them.
-pub fn find(files: &Files) -> Result<Scripts, Error> {
-    let mut paths = files.list(Path::new(criu::DIRECTORY))?;
+impl<'a> Scripts<'a> {
+    /// Those in CRIU's own directory, and root's.
+    pub fn of(node: &'a Node) -> Result<Self, Error> {
+        let mut paths = criu_files(node)?;
+        paths.push(criu::OF_ROOT.into());
+        let mut scripts = Self {
+            node,
+            files: BTreeMap::new(),
+        };
+        for path in paths {
+            scripts.add(path)?;
+        }
+        Ok(scripts)
+    }
+
+    /// Another file, as a container can have one; says whether it is there.
+    pub fn add(&mut self, path: PathBuf) -> Result<bool, Error> {
+        let text = self.node.files.read(&path, criu::MAX_SIZE)?;
+        let scripts = text.as_deref().map(criu::action_scripts);
+        let is_there = scripts.is_some();
+        self.files.extend(scripts.map(|scripts| (path, scripts)));
+        Ok(is_there)
+    }
+
+    /// Each script, with the file that names it.
+    pub fn all(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.files.iter().flat_map(|(path, scripts)| {
+            scripts
+                .iter()
+                .map(|script| (path.as_path(), script.as_path()))
+        })
+    }
+
+    /// Whether a file names premount.
+    pub fn names_premount(&self, path: &Path) -> bool {
+        let scripts = self.files.get(path).into_iter().flatten();
+        scripts
+            .into_iter()
+            .any(|script| self.node.is_premount(script))
+    }
+
+    /// Whether any file does.
+    pub fn name_premount(&self) -> bool {
+        self.files.keys().any(|path| self.names_premount(path))
+    }
+
+    /// The files that name premount and count when a runtime calls CRIU.
+    pub fn reaching(&self, reads: Reads) -> Vec<PathBuf> {
+        let own = match reads {
+            Reads::Nothing => return Vec::new(),
+            Reads::Default => None,
+            Reads::Crun if self.files.contains_key(Path::new(criu::CRUN)) => Some(criu::CRUN),
+            Reads::Crun | Reads::Runc => Some(criu::RUNC),
+        };
+        let counting = [Some(criu::DEFAULT), Some(criu::OF_ROOT), own];
+        let counting = counting.into_iter().flatten().map(PathBuf::from);
+        counting.filter(|path| self.names_premount(path)).collect()
+    }
+
+    /// Why none does.
+    pub fn why_none(&self, reads: Reads) -> String {
+        match reads {
+            Reads::Default => format!(
+                ": this crun, or its CRIU, is too old to read a file of its own; only {} counts",
+                criu::DEFAULT
+            ),
+            Reads::Crun if self.names_premount(Path::new(criu::RUNC)) => {
+                format!(": {} doesn't name it, and hides {}", criu::CRUN, criu::RUNC)
+            }
+            Reads::Crun | Reads::Runc | Reads::Nothing => String::new(),
+        }
+    }
+}
+
+/// The files in CRIU's directory.
+pub fn criu_files(node: &Node) -> Result<Vec<PathBuf>, Error> {
+    let mut paths = node.files.list(Path::new(criu::DIRECTORY))?;
     paths.retain(|path| {
         path.extension()
             .is_some_and(|extension| extension == "conf")
     });
-    paths.push(criu::OF_ROOT.into());
-    let mut scripts = Scripts::new();
-    for path in paths {
-        if let Some(text) = files.read(&path, criu::MAX_SIZE)? {
-            scripts.insert(path, criu::action_scripts(&text));
-        }
-    }
-    Ok(scripts)
-}
-
-/// The files that name premount and count when a runtime calls CRIU.
-pub fn reached_by(reads: Reads, scripts: &Scripts) -> Vec<PathBuf> {
-    let own = match reads {
-        Reads::Nothing => return Vec::new(),
-        Reads::Default => None,
-        Reads::Crun if scripts.contains_key(Path::new(criu::CRUN)) => Some(criu::CRUN),
-        Reads::Crun | Reads::Runc => Some(criu::RUNC),
-    };
-    let counting = [Some(criu::DEFAULT), Some(criu::OF_ROOT), own]
-        .into_iter()
-        .flatten();
-    let names = |path: &PathBuf| {
-        let named = scripts.get(path).into_iter().flatten();
-        named.into_iter().any(|script| is_premount(script))
-    };
-    counting.map(PathBuf::from).filter(names).collect()
-}
-
-/// Whether a program is premount, by its name.
-pub fn is_premount(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| name == NAME)
-}
-
-/// Why no file of CRIU's reaches premount.
-pub fn why_not(reads: Reads, scripts: &Scripts) -> String {
-    let names = |path: &str| {
-        let named = scripts.get(Path::new(path)).into_iter().flatten();
-        named.into_iter().any(|script| is_premount(script))
-    };
-    match reads {
-        Reads::Default => format!(
-            ": this crun, or its CRIU, is too old to read a file of its own; only {} counts",
-            criu::DEFAULT
-        ),
-        Reads::Crun if names(criu::RUNC) => {
-            format!(": {} doesn't name it, and hides {}", criu::CRUN, criu::RUNC)
-        }
-        Reads::Crun | Reads::Runc | Reads::Nothing => String::new(),
-    }
+    Ok(paths)
 }

@@ -10,8 +10,8 @@ use crate::input;
 use crate::node::engines::{self, Engine};
 use crate::node::overrides::{self, Override};
 use crate::node::programs::{self, Program, Reads, Runtime};
-use crate::node::scripts::{self, Scripts, is_premount, reached_by, why_not};
-use crate::node::{Node, criu, hooks};
+use crate::node::scripts::Scripts;
+use crate::node::{Node, hooks};
 
 /// Most bytes of the program.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
@@ -90,9 +90,9 @@ pub fn status(node: &Node) -> Result<Status, Error> {
         .map(versioned)
         .collect();
     let installed = installed(node)?;
-    let scripts = scripts::find(files)?;
+    let mut scripts = Scripts::of(node)?;
     let reached = runtimes.into_iter().map(|runtime| Reached {
-        by: reached_by(runtime.reads, &scripts),
+        by: scripts.reaching(runtime.reads),
         runtime,
     });
     let mut status = Status {
@@ -105,12 +105,12 @@ pub fn status(node: &Node) -> Result<Status, Error> {
         notes: Vec::new(),
     };
     status.judge_program(&scripts);
-    status.judge_scripts(node, &scripts)?;
     status.judge_runtimes(&scripts);
     status.judge_hooks(node, engines)?;
     for found in overrides::find(files)? {
-        status.judge_override(node, &scripts, &found)?;
+        status.judge_override(&mut scripts, &found);
     }
+    status.judge_scripts(node, &scripts)?;
     Ok(status)
 }
 
@@ -139,7 +139,7 @@ impl Status {
 
     fn judge_program(&mut self, scripts: &Scripts) {
         let program = shown(&self.program).to_string();
-        let elsewhere = scripts.values().flatten().any(|script| is_premount(script));
+        let elsewhere = scripts.name_premount();
         match self.installed {
             Installed::No if !elsewhere => {
                 self.problem(
@@ -160,26 +160,24 @@ impl Status {
 
     /// Scripts that aren't there abort everything that CRIU is asked for.
     fn judge_scripts(&mut self, node: &Node, scripts: &Scripts) -> Result<(), Error> {
-        for (path, named) in scripts {
-            for script in named {
-                let there = node.files.find(script)?;
-                if there.is_some_and(|found| found.is_executable) {
-                    continue;
-                }
-                let (script_shown, path) = (shown(script), shown(path));
-                let remedy = if *script == self.program {
-                    "premount install, or premount uninstall".to_owned()
-                } else {
-                    format!("take that line out of {path}, or put the program there")
-                };
-                self.problem(
-                    format!(
-                        "{path} names {script_shown}, which can't be executed: CRIU aborts every dump \
-                         and every restore"
-                    ),
-                    remedy,
-                );
+        for (path, script) in scripts.all() {
+            let there = node.files.find(script)?;
+            if there.is_some_and(|found| found.is_executable) {
+                continue;
             }
+            let (script_shown, path) = (shown(script), shown(path));
+            let remedy = if *script == self.program {
+                "premount install, or premount uninstall".to_owned()
+            } else {
+                format!("take that line out of {path}, or put the program there")
+            };
+            self.problem(
+                format!(
+                    "{path} names {script_shown}, which can't be executed: CRIU aborts every dump and \
+                     every restore"
+                ),
+                remedy,
+            );
         }
         Ok(())
     }
@@ -197,7 +195,7 @@ impl Status {
                 [] => problems.push((
                     format!(
                         "{name}: nothing has CRIU call premount{}",
-                        why_not(runtime.reads, scripts)
+                        scripts.why_none(runtime.reads)
                     ),
                     "premount install",
                 )),
@@ -214,8 +212,7 @@ impl Status {
         }
         if self.runtimes.is_empty() {
             self.notes.push("neither crun nor runc found".to_owned());
-            let is_named = scripts.values().flatten().any(|script| is_premount(script));
-            if !is_named && self.installed != Installed::No {
+            if !scripts.name_premount() && self.installed != Installed::No {
                 self.problem(
                     "nothing has CRIU call premount".to_owned(),
                     "premount install",
@@ -225,18 +222,11 @@ impl Status {
     }
 
     fn judge_hooks(&mut self, node: &Node, engines: Vec<Engine>) -> Result<(), Error> {
-        let mut directories = node.hooks_directories();
-        directories.extend(
-            engines
-                .iter()
-                .flat_map(|it| it.hook_directories.iter().cloned()),
-        );
-        directories.sort();
-        directories.dedup();
+        let directories = node.hooks_directories(&engines);
         let mut all = BTreeMap::new();
         for directory in directories {
             for (path, program) in hooks::find(&node.files, &directory)? {
-                if !is_premount(&program) {
+                if !node.is_premount(&program) {
                     continue;
                 }
                 if node
@@ -306,34 +296,32 @@ impl Status {
     }
 
     /// A container's own file counts in place of the runtime's; the default one counts beside it.
-    fn judge_override(
-        &mut self,
-        node: &Node,
-        scripts: &Scripts,
-        found: &Override,
-    ) -> Result<(), Error> {
-        let text = node
-            .files
-            .read(&found.config, criu::MAX_SIZE)?
-            .unwrap_or_default();
-        let named = criu::action_scripts(&text);
-        let by_default = !reached_by(Reads::Default, scripts).is_empty();
+    fn judge_override(&mut self, scripts: &mut Scripts, found: &Override) {
         let (container, config) = (shown(&found.container), shown(&found.config));
-        if by_default || named.iter().any(|script| is_premount(script)) {
+        let has_it = format!("{container} has CRIU read {config} (annotation org.criu.config)");
+        match scripts.add(found.config.clone()) {
+            // A tenant chose that path: what is wrong with it is one container's trouble.
+            Err(error) => {
+                let remedy = "mend the container's annotation, or the file";
+                return self.problem(format!("{has_it}, which can't be read: {error}"), remedy);
+            }
+            Ok(false) => {
+                let remedy = "mend the container's annotation, or make the file";
+                return self.problem(format!("{has_it}, and there is no such file"), remedy);
+            }
+            Ok(true) => {}
+        }
+        if scripts.names_premount(&found.config) || !scripts.reaching(Reads::Default).is_empty() {
             self.notes.push(format!(
-                "{container} has CRIU read {config}, which is in order"
+                "{container} has CRIU read {config}, and premount is called"
             ));
         } else if self.installed != Installed::No {
             let program = shown(&self.program);
             self.problem(
-                format!(
-                    "{container} has CRIU read {config} (annotation org.criu.config), which doesn't name \
-                     premount"
-                ),
+                format!("{has_it}, which doesn't name premount"),
                 format!("add the line \"action-script {program}\" to {config}"),
             );
         }
-        Ok(())
     }
 }
 

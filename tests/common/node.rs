@@ -33,6 +33,12 @@ impl Node {
         fs::write(self.path(path), text).unwrap();
     }
 
+    /// A program, as far as somebody looks who doesn't start it.
+    pub fn program(&self, path: &str) {
+        self.write(path, "");
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap()
     }

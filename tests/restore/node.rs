@@ -3,6 +3,8 @@
 //! what is broken and what mends it, and a node that it was taken off again dumps as before.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::common::Ended;
+use crate::common::{self, Ended};
 use crate::enter::{PREMOUNT, Root};
 use crate::world::{BUNDLE, Runtime, SOURCES, Trigger, World};
 
@@ -51,6 +53,16 @@ pub fn tests() -> Vec<Test> {
         Root::Sid,
         "node::status_knows_a_crun_conf_that_hides_runc_conf",
         hidden,
+    ));
+    tests.push(Test::new(
+        Root::Debian13,
+        "node::status_does_not_wait_for_a_program_that_keeps_its_output_open",
+        lingering,
+    ));
+    tests.push(Test::new(
+        Root::Debian13,
+        "node::a_journal_that_reads_nothing_stops_no_restore",
+        deaf,
     ));
     tests
 }
@@ -303,4 +315,47 @@ fn journal(mut world: World) {
         }
     }
     drop(journal);
+}
+
+/// A journal that takes what its queue holds, and then nothing more, for ever.
+fn deaf() {
+    fs::create_dir_all("/run/systemd/journal").unwrap();
+    let journal = UnixDatagram::bind("/run/systemd/journal/socket").unwrap();
+    let mut world = common::World::new();
+    let volume = world.directory("volume");
+    world.bind("volume", "/data");
+    world.tmpfs("/data/inner");
+    let mut were_heard = true;
+    for run in 0..30 {
+        let _ = fs::remove_dir(volume.join("inner"));
+        let begin = Instant::now();
+        let ended = common::premount(&["hook"], world.state().as_bytes(), &[]);
+        assert!(begin.elapsed() < Duration::from_secs(10), "run {run}");
+        assert_eq!(ended.status, 0, "run {run}: {ended:?}");
+        assert!(
+            ended.stderr.contains("created directory"),
+            "run {run}: {ended:?}"
+        );
+        assert!(volume.join("inner").is_dir(), "run {run}");
+    }
+    // The queue is full by now: that is what this was about.
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    for _ in 0..1000 {
+        were_heard &= sender.send_to(b"x", "/run/systemd/journal/socket").is_ok();
+    }
+    assert!(!were_heard, "the queue was never full");
+    drop(journal);
+}
+
+fn lingering() {
+    download();
+    let program = "/usr/local/bin/crun";
+    fs::create_dir_all("/usr/local/bin").unwrap();
+    fs::write(program, "#!/bin/sh\necho crun version 9.9\nsleep 60 &\n").unwrap();
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    let begin = Instant::now();
+    let ended = call(&["status", "--format", "json"]);
+    assert!(begin.elapsed() < Duration::from_secs(30), "it waits");
+    assert!(ended.stdout.contains("\"9.9\""), "{ended:?}");
 }
