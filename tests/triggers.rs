@@ -319,3 +319,47 @@ fn nothing_in_a_checkpoint_says_where_anything_is_made() {
     assert!(!evil.exists() && !world.path("not there").exists());
     assert!(acted(&world));
 }
+
+/// Some JSON decoders take a key twice, and the last counts; premount takes none for another.
+#[test]
+fn a_key_twice_is_an_error_where_it_counts_and_nowhere_else() {
+    let world = world();
+    let config = |annotations: &str| {
+        format!(
+            r#"{{"ociVersion":"1.0.2","root":{{"path":"rootfs"}},"mounts":[],"mounts":[]{annotations}}}"#
+        )
+    };
+    fs::write(world.path("bundle/config.json"), config("")).unwrap();
+    let images = world.directory("bundle/checkpoint");
+    let environment = [
+        ("CRTOOLS_SCRIPT_ACTION", "pre-restore"),
+        ("CRTOOLS_IMAGE_DIR", images.to_str().unwrap()),
+    ];
+    let action = premount(&[], b"", &environment);
+    assert_eq!(action.status, 2, "{action:?}");
+    assert!(
+        action.stderr.contains("duplicate field `mounts`"),
+        "{action:?}"
+    );
+    // A container that hasn't asked for premount has nothing to do with it.
+    let state = json!({"bundle": world.bundle()}).to_string();
+    assert_eq!(premount(&["hook"], state.as_bytes(), &[]).status, 0);
+    let asked = config(r#","annotations":{"io.premount.restore":"true"}"#);
+    fs::write(world.path("bundle/config.json"), asked).unwrap();
+    assert_eq!(premount(&["hook"], state.as_bytes(), &[]).status, 2);
+    // And what premount doesn't use may stand there as often as it likes.
+    let twice = r#"{"root":{"path":"rootfs"},"mounts":[],"annotations":{},"annotations":{}}"#;
+    fs::write(world.path("bundle/config.json"), twice).unwrap();
+    assert_eq!(world.premount("plan").status, 0);
+}
+
+#[test]
+fn the_name_of_a_container_is_for_the_log_and_may_be_anything() {
+    let world = world();
+    for id in [json!(7), json!(null), json!(["a"]), json!("a\nb")] {
+        let annotations = json!({"io.premount.restore": "true"});
+        let state = json!({"id": id, "bundle": world.bundle(), "annotations": annotations});
+        let ended = premount(&["hook"], state.to_string().as_bytes(), &[]);
+        assert_eq!(ended.status, 0, "{id}: {ended:?}");
+    }
+}

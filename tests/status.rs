@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `premount status` says of a directory that looks like a node's root: what is broken, and what mends
+//! it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(clippy::indexing_slicing, clippy::print_stdout)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use common::node::{CRUN, Node, PROGRAM, RUNC};
+
+/// The remedy that status has for each state, and that it is one.
+#[test]
+fn status_names_the_remedy_for_each_broken_state() {
+    let broken = |node: &Node, problem: &str, remedy: &str| {
+        let ended = node.call("status", &[]);
+        assert_eq!(ended.status, 1, "{problem}: {ended:?}");
+        assert!(
+            ended.stdout.contains(problem),
+            "{problem}: {}",
+            ended.stdout
+        );
+        let remedies: Vec<_> = ended
+            .stdout
+            .lines()
+            .filter(|line| line.contains("Remedy: "))
+            .collect();
+        assert!(
+            remedies.iter().any(|line| line.contains(remedy)),
+            "{remedy}: {remedies:?}"
+        );
+    };
+    let node = Node::new();
+    broken(&node, "not installed", "premount install");
+
+    node.write(RUNC, &format!("action-script /{PROGRAM}\n"));
+    broken(
+        &node,
+        "runc.conf names /usr/libexec/oci/hooks.d/premount, which can't be executed: CRIU aborts every dump",
+        "premount install",
+    );
+    node.succeeds("install", &[]);
+    node.succeeds("status", &[]);
+
+    fs::set_permissions(node.path(PROGRAM), fs::Permissions::from_mode(0o644)).unwrap();
+    broken(
+        &node,
+        "premount.json names /usr/libexec/oci/hooks.d/premount, which can't be executed: CRI-O doesn't start",
+        "premount install",
+    );
+    node.succeeds("install", &[]);
+    node.succeeds("status", &[]);
+
+    node.write(CRUN, "action-script /gone/premount\n");
+    broken(
+        &node,
+        "crun.conf names /gone/premount",
+        "take that line out of /etc/criu/crun.conf",
+    );
+    fs::remove_file(node.path(CRUN)).unwrap();
+
+    node.write(
+        "etc/containers/oci/hooks.d/old.json",
+        r#"{"hook":{"path":"/gone/premount"}}"#,
+    );
+    broken(
+        &node,
+        "old.json names /gone/premount",
+        "remove /etc/containers/oci/hooks.d/old.json",
+    );
+    fs::remove_file(node.path("etc/containers/oci/hooks.d/old.json")).unwrap();
+
+    fs::write(node.path(RUNC), "").unwrap();
+    broken(&node, "nothing has CRIU call premount", "premount install");
+    node.succeeds("install", &[]);
+    node.succeeds("status", &[]);
+}
+
+#[test]
+fn status_reads_what_the_engines_were_told() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    let judged = |status: i32, wanted: &[&str]| {
+        let ended = node.call("status", &[]);
+        assert_eq!(ended.status, status, "{wanted:?}: {ended:?}");
+        for text in wanted {
+            assert!(ended.stdout.contains(text), "{text}: {}", ended.stdout);
+        }
+    };
+    node.program("usr/bin/crio");
+    node.program("usr/bin/podman");
+    judged(
+        0,
+        &["CRI-O at /usr/bin/crio: hooks from /usr/share/containers/oci/hooks.d, with"],
+    );
+
+    let crio = "etc/crio/crio.conf.d/10-node.conf";
+    node.write(
+        crio,
+        "[crio.runtime]\nhooks_dir = [\"/etc/containers/oci/hooks.d\"]\n",
+    );
+    judged(
+        1,
+        &[
+            "CRI-O reads hooks from /etc/containers/oci/hooks.d alone",
+            "Remedy: premount install --hooks-dir /etc/containers/oci/hooks.d",
+        ],
+    );
+    node.succeeds("install", &["--hooks-dir", "/etc/containers/oci/hooks.d"]);
+    judged(0, &[]);
+    // The later file has the last word.
+    node.write(
+        "etc/crio/crio.conf.d/20-more.conf",
+        "[crio.runtime]\nenable_criu_support = false\n",
+    );
+    judged(
+        1,
+        &["told not to restore", "set enable_criu_support = true"],
+    );
+    node.write(
+        "etc/crio/crio.conf.d/30-most.conf",
+        "[crio.runtime]\nenable_criu_support = true\n",
+    );
+    judged(0, &[]);
+    node.write(crio, "[crio.runtime\n");
+    judged(
+        1,
+        &["CRI-O: its configuration can't be understood: /etc/crio/crio.conf.d/10-node.conf"],
+    );
+    fs::remove_file(node.path(crio)).unwrap();
+
+    node.write(
+        "etc/containers/containers.conf",
+        "[engine]\nhooks_dir = [\"/srv/hooks\"]\n",
+    );
+    judged(1, &["Podman reads hooks from /srv/hooks alone"]);
+    fs::remove_file(node.path("etc/containers/containers.conf")).unwrap();
+
+    // A container with a configuration of its own for CRIU.
+    let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
+    node.write(
+        container,
+        r#"{"annotations": {"org.criu.config": "/etc/criu/mine.conf"}}"#,
+    );
+    node.write("etc/criu/mine.conf", "tcp-close\n");
+    judged(
+        1,
+        &[
+            "userdata/config.json has CRIU read /etc/criu/mine.conf (annotation org.criu.config)",
+            "Remedy: add the line \"action-script /usr/libexec/oci/hooks.d/premount\" to /etc/criu/mine.conf",
+        ],
+    );
+    node.write(
+        "etc/criu/mine.conf",
+        &format!("tcp-close\naction-script /{PROGRAM}\n"),
+    );
+    judged(0, &["and premount is called"]);
+    let json = node.call("status", &["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["installed"], "this");
+    assert_eq!(json["engines"][0]["name"], "crio");
+    assert_eq!(json["problems"], serde_json::json!([]));
+}
+
+#[test]
+fn an_older_program_is_replaced_and_told_of() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    node.write(PROGRAM, "an older one");
+    let said = node.succeeds("status", &[]);
+    assert!(said.contains("another version or build"), "{said}");
+    assert_eq!(node.succeeds("install", &[]), format!("wrote /{PROGRAM}\n"));
+    node.assert_restores("replaced");
+}
+
+#[test]
+fn a_container_s_odd_annotation_is_its_own_trouble() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
+    symlink("loop", node.path("loop")).unwrap();
+    for odd in [
+        "/etc",
+        "/loop",
+        "/gone",
+        "relative",
+        "/nul\\u0000",
+        &"/long".repeat(2000),
+    ] {
+        node.write(
+            container,
+            &format!(r#"{{"annotations": {{"org.criu.config": "{odd}"}}}}"#),
+        );
+        let ended = node.call("status", &[]);
+        assert_eq!(ended.status, 1, "{odd}: {ended:?}");
+        assert!(
+            ended
+                .stdout
+                .contains("c1/userdata/config.json has CRIU read"),
+            "{}",
+            ended.stdout
+        );
+        assert!(
+            ended
+                .stdout
+                .contains("Remedy: mend the container's annotation")
+        );
+        node.succeeds("uninstall", &[]);
+        node.succeeds("install", &[]);
+    }
+}
+
+#[test]
+fn what_is_no_file_is_no_configuration() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    for directory in ["etc/criu/x.conf", "etc/containers/oci/hooks.d/y.json"] {
+        fs::create_dir_all(node.path(directory)).unwrap();
+    }
+    node.succeeds("status", &[]);
+    node.succeeds("uninstall", &[]);
+    assert!(node.path("etc/criu/x.conf").is_dir());
+}
+
+#[test]
+fn a_program_of_another_name_is_premount_too() {
+    let node = Node::new();
+    let named = ["--program", "/opt/pm"];
+    node.succeeds("install", &named);
+    node.succeeds("status", &named);
+    node.succeeds("uninstall", &named);
+    assert!(node.files().is_empty());
+}
+
+#[test]
+fn podman_s_list_of_hooks_can_be_added_to() {
+    let node = Node::new();
+    node.program("usr/bin/podman");
+    node.write(
+        "etc/containers/containers.conf",
+        "[engine]\nhooks_dir = [\"/srv/hooks\", {append=true}]\n",
+    );
+    node.succeeds("install", &[]);
+    let said = node.succeeds("status", &[]);
+    assert!(
+        said.contains("/etc/containers/oci/hooks.d, /srv/hooks"),
+        "{said}"
+    );
+}
