@@ -19,7 +19,7 @@ use std::time::Duration;
 use common::inputs::Input;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use premount::checkpoint::{self, Known};
-use premount::config::{self, Config};
+use premount::config::{self, Sections};
 use premount::escape::Escaped;
 use premount::images;
 use premount::path::ContainerPath;
@@ -44,7 +44,12 @@ fn configurations(criterion: &mut Criterion) {
         let bundle = input.world.path("bundle");
         let file = bundle.join(config::FILE_NAME);
         let text = fs::read_to_string(&file).unwrap();
-        let parse = || Config::parse(black_box(&text), &file, &bundle).unwrap();
+        let parse = || {
+            Sections::of(black_box(&text), &file)
+                .unwrap()
+                .config(&file, &bundle)
+                .unwrap()
+        };
         criterion.bench_function(&format!("configuration, {name}: parse"), |bencher| {
             bencher.iter(parse);
         });

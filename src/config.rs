@@ -57,27 +57,21 @@ pub struct Owner {
 /// The parts of a configuration that premount uses, by one way through its text.
 #[derive(Debug)]
 pub struct Sections {
-    parts: Parts,
-    linux: WrittenLinux,
-    annotations: Option<Box<RawValue>>,
     is_oci: bool,
-}
-
-/// What a configuration is made of; `linux` is still to be added.
-#[derive(Debug)]
-struct Parts {
-    root: Option<Box<RawValue>>,
-    mounts: Option<Box<RawValue>>,
+    annotations: Option<Box<RawValue>>,
+    root: Option<WrittenRoot>,
+    mounts: Option<Vec<Object<runtime::Mount>>>,
+    linux: WrittenLinux,
 }
 
 /// All of it at once: most of a configuration is a seccomp profile, in `linux`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AtOnce {
-    oci_version: Option<Box<RawValue>>,
+    oci_version: Option<String>,
     annotations: Option<Box<RawValue>>,
-    root: Option<Box<RawValue>>,
-    mounts: Option<Box<RawValue>>,
+    root: Option<Object<WrittenRoot>>,
+    mounts: Option<Vec<Object<runtime::Mount>>>,
     linux: Option<Object<WrittenLinux>>,
 }
 
@@ -89,7 +83,7 @@ struct Written {
     linux: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct WrittenRoot {
     path: Option<PathBuf>,
 }
@@ -119,15 +113,12 @@ impl Sections {
     /// still to be had, comes slowly: [`is_oci`], [`restore`], [`Config::parse`].
     pub fn of(text: &str, file: &Path) -> Option<Self> {
         let written: AtOnce = json::object(text, file, "").ok()?;
-        let version = written.oci_version.as_deref().map(RawValue::get);
         let linux = written.linux.map(|Object(linux)| linux);
         Some(Self {
-            is_oci: version.is_some_and(|version| version.starts_with('"')),
+            is_oci: written.oci_version.is_some(),
             annotations: written.annotations,
-            parts: Parts {
-                root: written.root,
-                mounts: written.mounts,
-            },
+            root: written.root.map(|Object(root)| root),
+            mounts: written.mounts,
             linux: linux.unwrap_or_default(),
         })
     }
@@ -144,63 +135,76 @@ impl Sections {
 
     /// The configuration, checked; relative paths in it start at `bundle`.
     pub fn config(self, file: &Path, bundle: &Path) -> Result<Config, Error> {
-        let linux = self.linux;
-        self.parts.config(file, bundle, || Ok(linux))
+        let reader = Reader { file, bundle };
+        let root = self.root.ok_or_else(|| reader.missing("root"))?;
+        let rootfs = reader.rootfs(root)?;
+        let written = self.mounts.ok_or_else(|| reader.missing("mounts"))?;
+        let mut mounts = Vec::with_capacity(written.len());
+        for (index, Object(mount)) in written.iter().enumerate() {
+            mounts.push(reader.mount(index, mount)?);
+        }
+        Ok(Config::new(rootfs, mounts, self.linux))
     }
 }
 
-impl Parts {
-    fn config(
-        self,
-        file: &Path,
-        bundle: &Path,
-        linux: impl FnOnce() -> Result<WrittenLinux, Error>,
-    ) -> Result<Config, Error> {
-        let missing = |place| Error::invalid(file, place, "missing");
-        let root = self.root.as_deref().ok_or_else(|| missing("root"))?;
-        let root: WrittenRoot = json::object(root.get(), file, "root")?;
-        let root = root.path.filter(|path| !path.as_os_str().is_empty());
-        let root = root.ok_or_else(|| missing("root.path"))?;
-        let written = self.mounts.as_deref().ok_or_else(|| missing("mounts"))?;
-        let written: Vec<&RawValue> = json::any(written.get(), file, "mounts")?;
-        let mut mounts = Vec::with_capacity(written.len());
-        for (index, mount) in written.into_iter().enumerate() {
-            let mount: runtime::Mount =
-                json::object(mount.get(), file, format_args!("mounts[{index}]"))?;
-            mounts.push(Mount::new(&mount, bundle).map_err(|(field, reason)| {
-                Error::invalid(file, format!("mounts[{index}].{field}"), reason)
-            })?);
+/// What a configuration's parts mean, by the file that they are in.
+struct Reader<'a> {
+    file: &'a Path,
+    bundle: &'a Path,
+}
+
+impl Reader<'_> {
+    fn missing(&self, place: &str) -> Error {
+        Error::invalid(self.file, place, "missing")
+    }
+
+    fn rootfs(&self, root: WrittenRoot) -> Result<PathBuf, Error> {
+        let path = root.path.filter(|path| !path.as_os_str().is_empty());
+        path.map(|path| self.bundle.join(path))
+            .ok_or_else(|| self.missing("root.path"))
+    }
+
+    fn mount(&self, index: usize, written: &runtime::Mount) -> Result<Mount, Error> {
+        Mount::new(written, self.bundle).map_err(|(field, reason)| {
+            Error::invalid(self.file, format!("mounts[{index}].{field}"), reason)
+        })
+    }
+}
+
+impl Config {
+    /// Parses the text of `file`, part by part, so that an error has its place; relative paths in it start
+    /// at `bundle`.
+    pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
+        let reader = Reader { file, bundle };
+        let written: Written = json::object(text, file, "")?;
+        let root = written.root.ok_or_else(|| reader.missing("root"))?;
+        let rootfs = reader.rootfs(json::object(root.get(), file, "root")?)?;
+        let all = written.mounts.ok_or_else(|| reader.missing("mounts"))?;
+        let all: Vec<&RawValue> = json::any(all.get(), file, "mounts")?;
+        let mut mounts = Vec::with_capacity(all.len());
+        for (index, mount) in all.into_iter().enumerate() {
+            let mount = json::object(mount.get(), file, format_args!("mounts[{index}]"))?;
+            mounts.push(reader.mount(index, &mount)?);
         }
-        let linux = linux()?;
+        let linux = optional_object(written.linux.as_deref(), file, "linux")?;
+        Ok(Self::new(rootfs, mounts, linux))
+    }
+
+    fn new(rootfs: PathBuf, mounts: Vec<Mount>, linux: WrittenLinux) -> Self {
         let owner = Owner {
             uid: mapped_root(linux.uid_mappings.as_deref()),
             gid: mapped_root(linux.gid_mappings.as_deref()),
         };
         let devices = linux.devices.unwrap_or_default();
-        Ok(Config {
-            rootfs: bundle.join(root),
+        Self {
+            rootfs,
             mounts,
             owner,
             externals: Externals {
                 masked: linux.masked_paths.unwrap_or_default(),
                 devices: devices.into_iter().map(|device| device.path).collect(),
             },
-        })
-    }
-}
-
-impl Config {
-    /// Parses the text of `file`; relative paths in it start at `bundle`.
-    pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
-        let written: Written = json::object(text, file, "")?;
-        let parts = Parts {
-            root: written.root,
-            mounts: written.mounts,
-        };
-        let linux = written.linux;
-        parts.config(file, bundle, || {
-            optional_object(linux.as_deref(), file, "linux")
-        })
+        }
     }
 }
 
@@ -235,6 +239,7 @@ pub fn restore_annotation(
 }
 
 /// An object, and no array: serde would take one for a struct, field by field.
+#[derive(Debug)]
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use premount::bundle::State;
 use premount::checkpoint::{KindBy, Known, wanted};
-use premount::config::{self, Config};
+use premount::config::{self, Config, Sections};
 use premount::error::Error;
 
 /// A state is refused with one line, or names an absolute bundle.
@@ -29,7 +29,17 @@ pub fn config(bytes: &[u8]) {
     if let Err(error) = config::restore(&text, file) {
         one_line(&error);
     }
-    match Config::parse(&text, file, bundle) {
+    let parsed = Config::parse(&text, file, bundle);
+    // At once or part by part, it says the same.
+    if let Some(sections) = Sections::of(&text, file) {
+        assert_eq!(sections.are_oci(), config::is_oci(&text));
+        assert_eq!(
+            said(&sections.restore(file)),
+            said(&config::restore(&text, file))
+        );
+        assert_eq!(said(&sections.config(file, bundle)), said(&parsed));
+    }
+    match parsed {
         Ok(config) => {
             assert!(config.rootfs.is_absolute());
             for mount in config.mounts {
@@ -42,6 +52,13 @@ pub fn config(bytes: &[u8]) {
             }
         }
         Err(error) => one_line(&error),
+    }
+}
+
+fn said<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
+    match result {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => error.to_string(),
     }
 }
 
