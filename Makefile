@@ -8,9 +8,10 @@
 # make        the program: target/HOST/release/premount, static
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-# Static, so that it runs on any node and in any container. That takes a named target: without one
-# the flag would be for build scripts and procedural macros too.
-CARGO = RUSTFLAGS="-C target-feature=+crt-static" cargo
+# Static, so that it runs on any node and in any container, and linked to a fixed place: one that can lie
+# anywhere relocates itself at every start (docs/performance.md; docs/security.md says what that gives up).
+# That takes a named target: without one the flags would be for build scripts and procedural macros too.
+CARGO = RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo
 FLAGS = --locked --target $(HOST)
 ROOTS := target/e2e
 CARGO_DEB := target/tools/cargo-deb-3.8.0/bin/cargo-deb
