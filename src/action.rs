@@ -3,16 +3,15 @@
 //! of the runtime that called it. CRIU tells neither the bundle nor the container.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use tracing::debug;
 
-use crate::bundle::Bundle;
-use crate::error::{Error, shown};
-use crate::log::TARGET;
+use crate::bundle::{Bundle, Refused};
+use crate::error::Error;
+use crate::trust::{self, Distrust};
 use crate::{procfs, sys};
 
 /// The variable with the stage.
@@ -25,39 +24,106 @@ pub fn is_before_restore(stage: &OsStr) -> bool {
     stage == "pre-restore"
 }
 
-/// Finds the bundle of the container that CRIU is about to restore: the current directory of the
-/// runtime, CRIU's parent, or else (Podman, CRI-O) the parent of the image directory. None where
-/// neither has an OCI configuration: then it isn't an OCI container. An error where that can't be told.
-pub fn find_bundle(images: Option<&Path>) -> Result<Option<Bundle>, Error> {
+/// Where the configuration of what CRIU restores was found.
+#[derive(Debug)]
+pub enum Found {
+    /// The runtime that started CRIU works in its directory, or names it: it is the restored container's.
+    OfRuntime(Bundle),
+    /// It lies beside the images (Podman, CRI-O). Whether it has to do with them, their mounts tell.
+    BesideImages(Bundle),
+}
+
+/// Why no configuration was taken.
+#[derive(Debug)]
+pub enum Untaken {
+    /// There is none: what CRIU restores is no OCI container.
+    None,
+    /// There is one that somebody else can have put there.
+    Distrusted(Distrust),
+    /// What could be one can't be looked at.
+    Unreadable(Error),
+}
+
+/// Finds the configuration of what CRIU is about to restore: that of the runtime, CRIU's parent, or else
+/// the one beside the image directory.
+///
+/// CRIU restores more than OCI containers, for any caller, from any directory. So a configuration is taken
+/// only from an OCI runtime, which has read it itself, or from beside the images; and only if nobody but
+/// root or who runs premount can have put it there ([`trust`]).
+pub fn find_bundle(images: Option<&Path>) -> Result<Found, Untaken> {
     let criu = criu(images);
-    let of_runtime = procfs::parent_of(criu).map_err(|errno| Error::Unreadable {
-        file: PathBuf::from(format!("/proc/{criu}/stat")),
-        operation: "read",
-        errno,
-    });
-    let of_runtime = of_runtime.map(|pid| PathBuf::from(format!("/proc/{pid}/cwd")));
-    let of_images = images.map(|images| Ok(images.join("..")));
-    let mut doubt = None;
-    for directory in std::iter::once(of_runtime).chain(of_images) {
-        match directory.and_then(|directory| Bundle::open(&named(directory))) {
-            Ok(bundle) if bundle.is_oci() => return Ok(Some(bundle)),
-            Ok(bundle) => {
-                let directory = shown(&bundle.directory);
-                debug!(target: TARGET, "no OCI configuration in {directory}");
-            }
-            Err(error) => {
-                debug!(target: TARGET, "{error}");
-                // What isn't there, or is something else, is no configuration. What could not be
-                // looked at might be one.
-                if let Error::Unreadable { errno, .. } = error {
-                    if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
-                        doubt = doubt.or(Some(error));
-                    }
-                }
-            }
+    let mut untaken = Untaken::None;
+    for directory in directories_of_runtime(criu) {
+        match take(&directory) {
+            Ok(bundle) => return Ok(Found::OfRuntime(bundle)),
+            Err(why) => untaken = untaken.or(why),
         }
     }
-    doubt.map_or(Ok(None), Err)
+    if let Some(images) = images {
+        match take(&images.join("..")) {
+            Ok(bundle) => return Ok(Found::BesideImages(bundle)),
+            Err(why) => untaken = untaken.or(why),
+        }
+    }
+    Err(untaken)
+}
+
+impl Untaken {
+    /// The first reason that says more than that there is nothing.
+    fn or(self, other: Self) -> Self {
+        match self {
+            Self::None => other,
+            first => first,
+        }
+    }
+}
+
+/// The bundles that the runtime names: its current directory, and what its command line has. None where
+/// CRIU's caller is no OCI runtime: those call it as `criu swrk`, and are called with `restore` themselves.
+fn directories_of_runtime(criu: i32) -> Vec<PathBuf> {
+    let is_swrk = |arguments: &[Vec<u8>]| arguments.get(1).is_some_and(|word| word == b"swrk");
+    if !procfs::arguments_of(criu).is_ok_and(|arguments| is_swrk(&arguments)) {
+        return Vec::new();
+    }
+    let Ok(runtime) = procfs::parent_of(criu) else {
+        return Vec::new();
+    };
+    let arguments = procfs::arguments_of(runtime).unwrap_or_default();
+    if !arguments.iter().skip(1).any(|word| word == b"restore") {
+        return Vec::new();
+    }
+    let named = ["bundle", "b"].map(|name| value_of(&arguments, name));
+    // A relative one was relative to where the runtime was before.
+    let named = named
+        .into_iter()
+        .flatten()
+        .filter(|path| path.is_absolute());
+    let cwd = PathBuf::from(format!("/proc/{runtime}/cwd"));
+    std::iter::once(cwd)
+        .chain(named.map(Path::to_owned))
+        .collect()
+}
+
+/// Takes the configuration in a directory, if it is an OCI container's and can be trusted.
+fn take(directory: &Path) -> Result<Bundle, Untaken> {
+    let unreadable = |errno| match errno {
+        // What isn't there, or is something else, is no configuration.
+        Errno::ENOENT | Errno::ENOTDIR => Untaken::None,
+        errno => Untaken::Unreadable(Error::Unreadable {
+            file: directory.to_owned(),
+            operation: "open",
+            errno,
+        }),
+    };
+    let open = sys::open_directory(directory).map_err(unreadable)?;
+    let bundle = Bundle::take(open.as_fd(), &named(directory, open.as_fd()));
+    match bundle {
+        Ok(Some(bundle)) if bundle.is_oci() => Ok(bundle),
+        Err(Refused::Distrusted(distrust)) => Err(Untaken::Distrusted(distrust)),
+        // None there, or too long, or no text: that is no OCI configuration.
+        Ok(_) | Err(Refused::Unusable(Error::Invalid { .. })) => Err(Untaken::None),
+        Err(Refused::Unusable(error)) => Err(Untaken::Unreadable(error)),
+    }
 }
 
 /// The name of the container that CRIU is about to restore: the last argument of the runtime.
@@ -77,21 +143,24 @@ fn criu(images: Option<&Path>) -> i32 {
 }
 
 /// The checkpoint's image directory, for a hook, which is told nothing of it: from the command line of
-/// the runtime, its parent, or else where CRI-O and Podman have it, beside the configuration.
-pub fn images_of_hook(bundle: &Path) -> Option<PathBuf> {
+/// the runtime, its parent, or else where CRI-O and Podman have it, beside the configuration. None where
+/// there is none, an error where others can have put it there.
+pub fn images_of_hook(bundle: &Path) -> Result<Option<PathBuf>, Distrust> {
     let runtime = nix::unistd::getppid().as_raw();
     let arguments = procfs::arguments_of(runtime).unwrap_or_default();
-    let named = image_path(&arguments)
+    let named = value_of(&arguments, "image-path")
         // Relative paths are the runtime's.
         .map(|images| PathBuf::from(format!("/proc/{runtime}/cwd")).join(images));
-    named.or_else(|| {
-        let beside = bundle.join("checkpoint");
-        sys::inode_of_root(&beside).is_ok().then_some(beside)
-    })
+    let images = named.unwrap_or_else(|| bundle.join("checkpoint"));
+    let Ok(open) = sys::open_directory(&images) else {
+        return Ok(None);
+    };
+    trust::directory(open.as_fd(), &images)?;
+    Ok(Some(images))
 }
 
-/// The value of `--image-path`, as runc's command line has it.
-fn image_path(arguments: &[Vec<u8>]) -> Option<&Path> {
+/// The value of an option on a command line, as runc's and crun's have it.
+fn value_of<'a>(arguments: &'a [Vec<u8>], name: &str) -> Option<&'a Path> {
     let path = |bytes| Path::new(OsStr::from_bytes(bytes));
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -101,7 +170,7 @@ fn image_path(arguments: &[Vec<u8>]) -> Option<&Path> {
         match option
             .strip_prefix(b"-")
             .unwrap_or(option)
-            .strip_prefix(b"image-path")
+            .strip_prefix(name.as_bytes())
         {
             Some(b"") => return arguments.next().map(|value| path(value)),
             Some(value) if value.starts_with(b"=") => return value.get(1..).map(path),
@@ -124,25 +193,16 @@ fn process_of(images: &Path) -> Option<i32> {
         .ok()
 }
 
-/// A directory's own name, where it still leads there: `/proc/PID/cwd` says nothing to a person.
-fn named(directory: PathBuf) -> PathBuf {
-    let identity = |path: &Path| {
-        let fd = sys::open_root(path).ok()?;
-        Some(sys::inode(fd.as_fd()).ok()?.identity)
+/// The own name of an open directory, where it still leads there: `/proc/PID/cwd` says nothing to a
+/// person.
+fn named(directory: &Path, open: BorrowedFd) -> PathBuf {
+    let leads_there = |name: &Path| {
+        let identity = sys::inode(open).ok()?.identity;
+        Some(sys::inode_of_root(name).ok()?.identity == identity)
     };
-    let target = match directory.file_name() {
-        Some(_) => std::fs::read_link(&directory).ok(),
-        // IMAGES/.. : the name of the link that IMAGES is, without its last component.
-        None => directory
-            .parent()
-            .and_then(|images| std::fs::read_link(images).ok())
-            .and_then(|target| target.parent().map(Path::to_owned)),
-    };
-    match target {
-        Some(target) if identity(&target).is_some_and(|it| Some(it) == identity(&directory)) => {
-            target
-        }
-        _ => directory,
+    match sys::name_of(open) {
+        Ok(name) if leads_there(&name) == Some(true) => name,
+        _ => directory.to_owned(),
     }
 }
 
@@ -161,7 +221,7 @@ mod tests {
     fn the_image_path_is_found_on_a_command_line() {
         let found = |line: &str| {
             let arguments: Vec<Vec<u8>> = line.split(' ').map(Vec::from).collect();
-            image_path(&arguments).map(Path::to_owned)
+            value_of(&arguments, "image-path").map(Path::to_owned)
         };
         assert_eq!(found("runc restore --image-path /i c"), Some("/i".into()));
         assert_eq!(found("runc restore --image-path=/i c"), Some("/i".into()));
@@ -173,10 +233,13 @@ mod tests {
     #[test]
     fn a_directory_is_called_by_its_own_name() {
         let cwd = std::env::current_dir().unwrap();
-        assert_eq!(named(PathBuf::from("/proc/self/cwd")), cwd);
-        assert_eq!(
-            named(PathBuf::from("/proc/self/cwd/..")),
-            cwd.parent().unwrap()
-        );
+        for (directory, name) in [
+            ("/proc/self/cwd", cwd.as_path()),
+            ("/proc/self/cwd/..", cwd.parent().unwrap()),
+        ] {
+            let directory = Path::new(directory);
+            let open = sys::open_directory(directory).unwrap();
+            assert_eq!(named(directory, open.as_fd()), name);
+        }
     }
 }

@@ -3,17 +3,18 @@
 //! to it from a directory's name or a state.
 
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::config::{self, Config, Sections, restore_annotation};
 use crate::error::Error;
 use crate::json;
+use crate::sys;
+use crate::trust::{self, Distrust};
 
 /// Most bytes in a state.
 pub const MAX_STATE_SIZE: usize = 1 << 20;
@@ -47,7 +48,50 @@ pub struct State {
     pub restore: Option<String>,
 }
 
+/// Why a bundle that was found isn't taken.
+#[derive(Debug)]
+pub enum Refused {
+    /// Somebody else can have put it there.
+    Distrusted(Distrust),
+    /// It can't be read.
+    Unusable(Error),
+}
+
 impl Bundle {
+    /// Takes the bundle in an open directory, if nobody else can have put it there; `name` is the
+    /// directory's own. None where there is no configuration.
+    pub fn take(directory: BorrowedFd, name: &Path) -> Result<Option<Self>, Refused> {
+        let file = trust::open(directory, config::FILE_NAME, name).map_err(Refused::Distrusted)?;
+        let Some(file) = file else {
+            return Ok(None);
+        };
+        let path = name.join(config::FILE_NAME);
+        let text = json::read_open_file(file, &path, config::MAX_SIZE);
+        let text = text.map_err(Refused::Unusable)?;
+        Ok(Some(Self::of(text, name.to_owned(), &path)))
+    }
+
+    /// [`Bundle::take`], for the bundle that a runtime names.
+    pub fn take_by_name(directory: &Path) -> Result<Self, Refused> {
+        let unusable = |file: &Path, errno| {
+            Refused::Unusable(Error::Unreadable {
+                file: file.to_owned(),
+                operation: "open",
+                errno,
+            })
+        };
+        let open = sys::open_directory(directory).map_err(|errno| unusable(directory, errno))?;
+        Self::take(open.as_fd(), directory)?
+            .ok_or_else(|| unusable(&directory.join(config::FILE_NAME), Errno::ENOENT))
+    }
+
+    fn of(text: String, directory: PathBuf, file: &Path) -> Self {
+        Self {
+            content: Sections::of(&text, file).map_or(Content::Text(text), Content::Sections),
+            directory,
+        }
+    }
+
     /// Reads the bundle in `directory`; a relative one lies in the current directory.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         if directory.as_os_str().is_empty() {
@@ -60,22 +104,19 @@ impl Bundle {
         let directory = std::path::absolute(directory).map_err(|error| Error::Unreadable {
             file: directory.to_owned(),
             operation: "getcwd",
-            errno: crate::sys::errno_of(&error),
+            errno: sys::errno_of(&error),
         })?;
         let file = directory.join(config::FILE_NAME);
         match json::read_file(&file, config::MAX_SIZE) {
-            Ok(text) => Ok(Self {
-                content: Sections::of(&text, &file).map_or(Content::Text(text), Content::Sections),
-                directory,
-            }),
+            Ok(text) => Ok(Self::of(text, directory, &file)),
             // Where the whole bundle is amiss, say that rather than what it lacks.
-            Err(error) => match check_directory(&directory) {
+            Err(error) => match sys::open_directory(&directory) {
                 Err(errno) => Err(Error::Unreadable {
                     file: directory,
                     operation: "open",
                     errno,
                 }),
-                Ok(()) => Err(error),
+                Ok(_) => Err(error),
             },
         }
     }
@@ -109,11 +150,6 @@ impl Bundle {
     fn file(&self) -> PathBuf {
         self.directory.join(config::FILE_NAME)
     }
-}
-
-fn check_directory(directory: &Path) -> Result<(), Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open(directory, flags, Mode::empty()).map(drop)
 }
 
 #[derive(Deserialize)]

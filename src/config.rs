@@ -138,12 +138,11 @@ impl Sections {
         let reader = Reader { file, bundle };
         let root = self.root.ok_or_else(|| reader.missing("root"))?;
         let rootfs = reader.rootfs(root)?;
-        let written = self.mounts.ok_or_else(|| reader.missing("mounts"))?;
-        let mut mounts = Vec::with_capacity(written.len());
-        for (index, Object(mount)) in written.iter().enumerate() {
-            mounts.push(reader.mount(index, mount)?);
-        }
-        Ok(Config::new(rootfs, mounts, self.linux))
+        let written = self.mounts.unwrap_or_default();
+        let mounts = written
+            .iter()
+            .map(|Object(mount)| Mount::new(mount, bundle));
+        Ok(Config::new(rootfs, mounts.collect(), self.linux))
     }
 }
 
@@ -163,12 +162,6 @@ impl Reader<'_> {
         path.map(|path| self.bundle.join(path))
             .ok_or_else(|| self.missing("root.path"))
     }
-
-    fn mount(&self, index: usize, written: &runtime::Mount) -> Result<Mount, Error> {
-        Mount::new(written, self.bundle).map_err(|(field, reason)| {
-            Error::invalid(self.file, format!("mounts[{index}].{field}"), reason)
-        })
-    }
 }
 
 impl Config {
@@ -179,12 +172,15 @@ impl Config {
         let written: Written = json::object(text, file, "")?;
         let root = written.root.ok_or_else(|| reader.missing("root"))?;
         let rootfs = reader.rootfs(json::object(root.get(), file, "root")?)?;
-        let all = written.mounts.ok_or_else(|| reader.missing("mounts"))?;
-        let all: Vec<&RawValue> = json::any(all.get(), file, "mounts")?;
+        let all: Option<Vec<&RawValue>> = match &written.mounts {
+            Some(all) => json::any(all.get(), file, "mounts")?,
+            None => None,
+        };
+        let all = all.unwrap_or_default();
         let mut mounts = Vec::with_capacity(all.len());
         for (index, mount) in all.into_iter().enumerate() {
             let mount = json::object(mount.get(), file, format_args!("mounts[{index}]"))?;
-            mounts.push(reader.mount(index, &mount)?);
+            mounts.push(Mount::new(&mount, bundle));
         }
         let linux = optional_object(written.linux.as_deref(), file, "linux")?;
         Ok(Self::new(rootfs, mounts, linux))
@@ -324,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn no_mounts_are_no_error() {
+        // runtime-spec config.md, "Mounts": optional.
+        for mounts in ["", r#","mounts":null"#, r#","mounts":[]"#] {
+            let text = format!(r#"{{"root":{{"path":"r"}}{mounts}}}"#);
+            assert!(parsed(&text).unwrap().mounts.is_empty(), "{text}");
+            let sections = Sections::of(&text, Path::new("config.json")).unwrap();
+            let config = sections.config(Path::new("config.json"), Path::new("/bundle"));
+            assert!(config.unwrap().mounts.is_empty(), "{text}");
+        }
+    }
+
+    #[test]
     fn errors_name_the_place() {
         for (text, error) in [
             (r#"{"mounts":[]}"#, "config.json: root: missing"),
@@ -339,15 +347,14 @@ mod tests {
                 r#"{"root":7,"mounts":[]}"#,
                 "config.json: root: a number, where an object belongs",
             ),
-            (r#"{"root":{"path":"r"}}"#, "config.json: mounts: missing"),
             ("[]", "config.json: an array, where an object belongs"),
             (
                 r#"{"root":{"path":"r"},"mounts":[{"destination":"/a"},{"type":"tmpfs"}]}"#,
                 "config.json: mounts[1]: missing field `destination`",
             ),
             (
-                r#"{"root":{"path":"r"},"mounts":[{"destination":"a"}]}"#,
-                "config.json: mounts[0].destination: not an absolute path: a",
+                r#"{"root":{"path":"r"},"mounts":7}"#,
+                "config.json: mounts: invalid type: integer `7`, expected a sequence",
             ),
             (
                 r#"{"root":{"path":"r"},"mounts":[["/a"]]}"#,

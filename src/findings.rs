@@ -9,9 +9,10 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::checkpoint::InCheckpoint;
 use crate::config::Externals;
 use crate::create::Outcome;
-use crate::error::{Cause, shown};
+use crate::error::{Cause, Failure, shown};
 use crate::escape::Escaped;
 use crate::images::Namespace;
 use crate::mount::Content;
@@ -92,11 +93,7 @@ pub fn findings(
     namespaces: &[Namespace],
     externals: &Externals,
 ) -> Vec<Finding> {
-    let mounts = namespaces.iter().flat_map(|namespace| &namespace.mounts);
-    let there: BTreeSet<&[u8]> = mounts.map(|mount| mount.mountpoint.as_bytes()).collect();
-    let is_there = |planned: &PlannedMount| {
-        planned.origin == Origin::Checkpoint || there.contains(planned.resolved.as_slice())
-    };
+    let is_there = |planned: &PlannedMount| planned.in_checkpoint != InCheckpoint::No;
     let mut all = Vec::new();
     for (index, planned) in plan.mounts.iter().enumerate() {
         let made = outcomes.and_then(|outcomes| outcomes.get(index));
@@ -124,6 +121,38 @@ pub fn findings(
     }
     all.extend(unmapped(plan, namespaces, externals));
     all
+}
+
+/// Whether CRIU is sure to fail for what failed with a mount: only what the checkpoint has in that very
+/// place can keep it from being restored. The workload may have unmounted the rest, and a way of the
+/// configuration's that leads nowhere is not the one that CRIU takes.
+pub fn is_fatal(planned: &PlannedMount, failure: &Failure) -> bool {
+    match planned.in_checkpoint {
+        InCheckpoint::NotLooked | InCheckpoint::No | InCheckpoint::Elsewhere => return false,
+        InCheckpoint::External | InCheckpoint::Own => {}
+    }
+    match failure.cause {
+        Cause::WrongKind { .. } => true,
+        // The mountpoint is missing, and could not be made.
+        Cause::System { .. } => {
+            matches!(planned.status, Status::Missing(_)) || {
+                matches!(failure.cause.errno(), Errno::EROFS)
+            }
+        }
+        Cause::NotADirectory => planned.origin == Origin::Checkpoint,
+        Cause::Source(errno) => {
+            planned.in_checkpoint == InCheckpoint::External
+                && matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
+        }
+        Cause::Below | Cause::Loop | Cause::TooLong | Cause::Changed => false,
+    }
+}
+
+/// Whether a checkpoint can be one of the container of a configuration: all that it gets from outside is
+/// named there, and there is something.
+pub fn fits(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> bool {
+    let is_external = |planned: &PlannedMount| planned.in_checkpoint == InCheckpoint::External;
+    plan.mounts.iter().any(is_external) && unmapped(plan, namespaces, externals).is_empty()
 }
 
 fn of_mountpoint(planned: &PlannedMount, status: &Status) -> Option<Finding> {
@@ -165,7 +194,11 @@ fn of_mountpoint(planned: &PlannedMount, status: &Status) -> Option<Finding> {
                 _ => (FindingKind::Unreachable, at.clone(), stat(&at)),
             }
         }
-        Status::Present | Status::Restored | Status::Kernel | Status::Unjudged(_) => return None,
+        Status::Present
+        | Status::Restored
+        | Status::Kernel
+        | Status::Link
+        | Status::Unjudged(_) => return None,
     };
     let mount = planned.mount.written.clone().into_bytes();
     Some(Finding {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use crate::error::Cause;
 use crate::mount::MountpointKind;
-use crate::path::is_below;
+use crate::path::{is_below, join};
 use crate::sys::{self, Inode, InodeKind};
 
 /// How many of the roots stay open at once. A container can have more mounts than a process may
@@ -33,6 +33,8 @@ struct HostRoot {
     /// The host has a mount below it that this view must not show.
     stripped: bool,
     inode: Inode,
+    /// It isn't there yet: an earlier mount's mountpoint, by the directory that is and the path below.
+    to_come: Option<(HostId, Vec<u8>)>,
 }
 
 /// What stands at a path.
@@ -63,15 +65,53 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Adds a path of the configuration's; `recursive`: with the host's mounts below it. Says what
-    /// it is, too.
+    /// Adds a path of the configuration's; `recursive`: with the host's mounts below it; `follow`: what
+    /// it leads to if it is a link. Says what it is, too.
     pub fn add(
         &mut self,
         path: PathBuf,
         recursive: bool,
+        follow: bool,
     ) -> Result<(HostId, MountpointKind), Errno> {
-        let inode = sys::inode_of_root(&path)?;
+        let inode = if follow {
+            sys::inode_of_root(&path)?
+        } else {
+            sys::inode_of_link(&path)?
+        };
         Ok(self.add_as(path, recursive, inode))
+    }
+
+    /// Adds a path that isn't there yet: `below` of the directory `at`, as a `kind`.
+    pub fn add_to_come(
+        &mut self,
+        path: PathBuf,
+        (at, directory): (PathBuf, Inode),
+        below: Vec<u8>,
+        kind: MountpointKind,
+    ) -> HostId {
+        let (directory, _) = self.add_as(at, true, directory);
+        let inode = Inode {
+            // That of nothing.
+            identity: (0, 0),
+            kind: match kind {
+                MountpointKind::Directory => InodeKind::Directory,
+                MountpointKind::File => InodeKind::File,
+            },
+        };
+        let (id, _) = self.add_as(path, true, inode);
+        if let Some(root) = self.roots.get_mut(id.0) {
+            root.to_come = Some((directory, below));
+        }
+        id
+    }
+
+    /// A place in a root that isn't there yet, as one in a root that is; any other as it is.
+    pub fn real(&self, id: HostId, path: &[u8]) -> (HostId, Vec<u8>) {
+        let root = self.roots.get(id.0);
+        match root.and_then(|root| root.to_come.as_ref()) {
+            Some((directory, below)) => (*directory, join(below, path)),
+            None => (id, path.to_owned()),
+        }
     }
 
     /// Adds the path of the rootfs, and keeps it open: everything begins there.
@@ -94,6 +134,7 @@ impl Hosts {
             recursive,
             stripped: false,
             inode,
+            to_come: None,
         });
         (id, kind)
     }
@@ -120,6 +161,9 @@ impl Hosts {
                 Some(_) => Ok(Seen::File),
                 None => Err(Cause::Below),
             };
+        }
+        if self.is_to_come(id) {
+            return Ok(Seen::Missing);
         }
         if let Some((of, top)) = &self.missing {
             if *of == id && is_below(path, top) {
@@ -284,6 +328,12 @@ impl Hosts {
     pub fn has_to_stay(&self, id: HostId) -> bool {
         let root = self.roots.get(id.0);
         root.is_some_and(|root| !root.recursive && !root.stripped)
+    }
+
+    /// Whether the root `id` isn't there yet.
+    pub fn is_to_come(&self, id: HostId) -> bool {
+        let root = self.roots.get(id.0);
+        root.is_some_and(|root| root.to_come.is_some())
     }
 
     /// What the root `id` is.

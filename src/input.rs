@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
@@ -14,6 +15,18 @@ use crate::sys;
 /// Reads a regular file of at most `limit` bytes. A FIFO or a device is an error at once, and never
 /// waited for.
 pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+    // O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let fd = open(path, flags, Mode::empty()).map_err(|errno| Error::Unreadable {
+        file: path.to_owned(),
+        operation: "open",
+        errno,
+    })?;
+    read_open_file(fd, path, limit)
+}
+
+/// [`read_file`] for a file that was opened without blocking; `path` is what errors call it.
+pub fn read_open_file(fd: OwnedFd, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let unreadable = |operation| {
         move |errno| Error::Unreadable {
             file: path.to_owned(),
@@ -21,9 +34,6 @@ pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
             errno,
         }
     };
-    // O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let fd = open(path, flags, Mode::empty()).map_err(unreadable("open"))?;
     let stat = fstat(&fd).map_err(unreadable("fstat"))?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(Error::invalid(path, "", "not a regular file"));

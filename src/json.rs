@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -16,6 +17,11 @@ const MAX_DEPTH: usize = 128;
 /// Reads a regular file of at most `limit` bytes.
 pub fn read_file(path: &Path, limit: usize) -> Result<String, Error> {
     text(input::read_file(path, limit)?, path)
+}
+
+/// Reads an open file of at most `limit` bytes. `path` is what errors call it.
+pub fn read_open_file(file: OwnedFd, path: &Path, limit: usize) -> Result<String, Error> {
+    text(input::read_open_file(file, path, limit)?, path)
 }
 
 /// Reads `stream` to its end, `limit` bytes at most. `file` is what errors call it.

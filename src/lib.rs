@@ -13,6 +13,7 @@
 pub mod action;
 pub mod archive;
 pub mod bundle;
+pub mod by_hand;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -33,24 +34,17 @@ pub mod plan;
 pub mod planner;
 pub mod procfs;
 pub mod report;
+pub mod restore;
 pub mod sys;
 pub mod tree;
+pub mod trust;
 pub mod walk;
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bundle::{Bundle, State};
 use cli::ByHand;
-use create::{create, outcomes_of};
 use error::{Error, Failure};
-use findings::findings;
-use images::Namespace;
-use log::TARGET;
-use plan::{Plan, PlannedMount, Status};
-use report::Report;
-use tracing::{debug, info, warn};
 
 /// What premount is asked to do.
 #[derive(Debug)]
@@ -102,6 +96,8 @@ pub enum Task {
 pub struct Verdict {
     /// What failed, mount by mount.
     pub failures: Vec<Failure>,
+    /// What failed where CRIU may get by without.
+    pub doubts: Vec<Failure>,
     /// Something is missing that was only looked for.
     pub missing: bool,
 }
@@ -117,197 +113,11 @@ impl Verdict {
 /// close ([`sys::close_inherited`]).
 pub fn run(call: &Call) -> Result<Verdict, Error> {
     match call {
-        Call::Prepare(trigger) => prepare(trigger),
+        Call::Prepare(Trigger::Hook) => restore::as_hook(),
+        Call::Prepare(Trigger::Action { stage, images }) => Ok(restore::as_action(stage, *images)),
+        Call::Prepare(Trigger::ByHand { task, options }) => by_hand::run(*task, options),
         Call::Install(options) => node::install(options),
         Call::Uninstall(options) => node::uninstall(options),
         Call::Status(options) => node::status(options),
-    }
-}
-
-/// Prepares the host for a restore, from the trigger to the report.
-fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
-    if let Trigger::ByHand { options, .. } = trigger {
-        if let (None, None, Some(checkpoint)) = (
-            &options.origin.bundle,
-            &options.origin.state,
-            &options.checkpoint,
-        ) {
-            report::print_checkpoint(options.format, checkpoint, &archive::read(checkpoint)?)?;
-            return Ok(Verdict::default());
-        }
-    }
-    let Some(Subject {
-        bundle,
-        first_start,
-        images,
-    }) = subject_of(trigger)?
-    else {
-        return Ok(Verdict::default());
-    };
-    log::note("bundle", bundle.directory.as_os_str().as_bytes());
-    let (bundle, config) = bundle.config()?;
-    let owner = config.owner;
-    let externals = config.externals.clone();
-    let namespaces = namespaces_of(trigger, images.as_deref())?;
-    let mut plan = Plan::new(config, &namespaces)?;
-    let outcomes = match trigger {
-        Trigger::ByHand {
-            task: Task::Plan | Task::Check,
-            ..
-        } => outcomes_of(&plan),
-        _ => create(&mut plan, owner),
-    };
-    let mut fails = None;
-    match trigger {
-        Trigger::ByHand { task, options } => {
-            let checkpoint = options.checkpoint.as_ref();
-            let made = (*task == Task::Apply).then_some(outcomes.as_slice());
-            let findings = checkpoint.map(|_| findings(&plan, made, &namespaces, &externals));
-            let report = Report {
-                bundle: &bundle,
-                plan: &plan,
-                outcomes: &outcomes,
-                findings: findings.as_deref(),
-            };
-            report::print(*task, options.format, &report)?;
-            fails = findings.map(|all| all.iter().any(|finding| finding.criu.is_some()));
-        }
-        Trigger::Hook | Trigger::Action { .. } => report::log_all(&plan, &outcomes),
-    }
-    let is_missing = plan.mounts.iter().any(|planned: &PlannedMount| {
-        matches!(planned.status, Status::Missing(_) | Status::Undecided)
-    });
-    // The process is about to end, and the kernel frees all of it at once: closing each descriptor and
-    // freeing each path before would cost a restore more than it gives.
-    std::mem::forget(plan);
-    if first_start {
-        // The runtime is about to judge all of this itself, and no CRIU is waiting for it.
-        return Ok(Verdict::default());
-    }
-    let only_looked_for = matches!(
-        trigger,
-        Trigger::ByHand {
-            task: Task::Check,
-            ..
-        }
-    );
-    Ok(Verdict {
-        // A whole checkpoint tells better than its mountpoints alone.
-        missing: only_looked_for && fails.unwrap_or(is_missing),
-        failures: outcomes
-            .into_iter()
-            .filter_map(|outcome| outcome.failure)
-            .collect(),
-    })
-}
-
-/// What there is to do something about.
-struct Subject {
-    bundle: Bundle,
-    /// The container is only being created.
-    first_start: bool,
-    /// The checkpoint's image directory.
-    images: Option<PathBuf>,
-}
-
-/// What the call is about; none where there is nothing to do.
-fn subject_of(trigger: &Trigger) -> Result<Option<Subject>, Error> {
-    match trigger {
-        Trigger::ByHand { options, .. } => {
-            let origin = &options.origin;
-            let bundle = match (&origin.bundle, &origin.state) {
-                (Some(bundle), _) => Bundle::open(bundle)?,
-                (None, Some(state)) => Bundle::open(&State::read(state)?.bundle)?,
-                (None, None) => return Ok(None),
-            };
-            let images = options.images.clone();
-            Ok(Some(Subject {
-                bundle,
-                first_start: false,
-                images,
-            }))
-        }
-        Trigger::Hook => {
-            let state = State::from_stream(std::io::stdin().lock())?;
-            let first_start = state.is_first_start();
-            if let Some(id) = &state.id {
-                log::note("container", id.as_bytes());
-            }
-            if state.restore.as_deref().is_some_and(|word| word != "true") {
-                debug!(target: TARGET,
-                    "the annotation {} is not \"true\"",
-                    config::RESTORE_ANNOTATION
-                );
-                return Ok(None);
-            }
-            let bundle = Bundle::open(&state.bundle)?;
-            if state.restore.is_none() && bundle.restore()?.as_deref() != Some("true") {
-                debug!(target: TARGET, "no annotation {} says \"true\"", config::RESTORE_ANNOTATION);
-                return Ok(None);
-            }
-            let images = if first_start {
-                None
-            } else {
-                action::images_of_hook(&bundle.directory)
-            };
-            Ok(Some(Subject {
-                bundle,
-                first_start,
-                images,
-            }))
-        }
-        Trigger::Action { stage, images } => {
-            if !action::is_before_restore(stage) {
-                return Ok(None);
-            }
-            if log::names_container() {
-                let id = action::container_of(*images);
-                log::note("container", &id.unwrap_or_default());
-            }
-            let Some(bundle) = action::find_bundle(*images)? else {
-                info!(target: TARGET, "no OCI configuration found for what CRIU restores: nothing to do");
-                return Ok(None);
-            };
-            if bundle.restore()?.as_deref() == Some("false") {
-                info!(target: TARGET,
-                    "the annotation {} is \"false\": nothing done",
-                    config::RESTORE_ANNOTATION
-                );
-                return Ok(None);
-            }
-            let images = images.map(Path::to_owned);
-            Ok(Some(Subject {
-                bundle,
-                first_start: false,
-                images,
-            }))
-        }
-    }
-}
-
-/// The mount namespaces of the checkpoint. In the path of a restore, images that can't be read are
-/// CRIU's to complain of: what the configuration says is done all the same.
-fn namespaces_of(trigger: &Trigger, images: Option<&Path>) -> Result<Vec<Namespace>, Error> {
-    if let Trigger::ByHand { options, .. } = trigger {
-        if let Some(checkpoint) = &options.checkpoint {
-            return archive::read(checkpoint);
-        }
-    }
-    let Some(images) = images else {
-        return Ok(Vec::new());
-    };
-    match (trigger, images::read(images)) {
-        (Trigger::ByHand { .. }, Ok(namespaces)) if namespaces.is_empty() => Err(Error::invalid(
-            images,
-            "",
-            "no mountpoints-*.img: not a checkpoint's image directory",
-        )),
-        (Trigger::ByHand { .. }, namespaces) => namespaces,
-        (Trigger::Hook | Trigger::Action { .. }, namespaces) => {
-            Ok(namespaces.unwrap_or_else(|error| {
-                warn!(target: TARGET, "the checkpoint's mounts are not looked at: {error}");
-                Vec::new()
-            }))
-        }
     }
 }

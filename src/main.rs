@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use premount::action::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_before_restore};
 use premount::cli::{Cli, Command, LogLevel};
+use premount::error::Failure;
 use premount::{Call, Task, Trigger, log, run, sys};
 use tracing::field::Empty;
-use tracing::{error, error_span};
+use tracing::{error, error_span, warn};
 
 fn main() -> ExitCode {
     let stage = std::env::var_os(STAGE_VARIABLE);
@@ -48,11 +49,15 @@ fn main() -> ExitCode {
     let _about = about.enter();
     match run(&call) {
         Ok(verdict) => {
-            for failure in &verdict.failures {
+            let about = |failure: &Failure, say: &dyn Fn()| {
                 let path = failure.host_path.as_deref();
-                log::about_mount("failed", &failure.mount, path, || {
-                    error!(target: log::TARGET, "{failure}");
-                });
+                log::about_mount("failed", &failure.mount, path, say);
+            };
+            for failure in &verdict.doubts {
+                about(failure, &|| warn!(target: log::TARGET, "{failure}"));
+            }
+            for failure in &verdict.failures {
+                about(failure, &|| error!(target: log::TARGET, "{failure}"));
             }
             ExitCode::from(verdict.status())
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime;
 
 use crate::kernel_fs::is_kernel_fs;
-use crate::path::ContainerPath;
+use crate::path::{ContainerPath, NoPath};
 
 /// What a mountpoint has to be: mount(2) puts a directory on a directory, and all else on all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum Content {
         source: PathBuf,
         /// `rbind`: with the mounts that the host has below it.
         recursive: bool,
+        /// What becomes of a source that is a link.
+        link: LinkSource,
     },
     /// A tmpfs of the container's own, whose content CRIU restores.
     Tmpfs {
@@ -55,13 +57,28 @@ pub enum Content {
     Other,
 }
 
+/// What becomes of a source that is a symbolic link (crun(1), "crun extensions").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkSource {
+    /// It is followed.
+    Followed,
+    /// `src-nofollow`: it is bound itself.
+    Bound,
+    /// `copy-symlink`: it is no mount, and the runtime makes a link of the same text in its place.
+    Copied,
+}
+
 /// A mount of the configuration (runtime-spec config.md, "Mounts").
 #[derive(Clone, Debug)]
 pub struct Mount {
     /// The destination as it is written.
     pub written: String,
-    /// The destination, clean.
+    /// The destination, clean; as it is written where it is no path.
     pub destination: ContainerPath,
+    /// Why the destination is no path.
+    pub no_path: Option<NoPath>,
+    /// Whether a link in the place of the mountpoint is followed: not with crun's `dest-nofollow`.
+    pub follow: bool,
     /// `bind`, `rbind`, or the file system's type.
     pub file_system: String,
     /// What lies behind it.
@@ -69,12 +86,16 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Checks a mount; relative sources lie in `bundle`. The error is a field's name and what is
-    /// wrong with it.
-    pub fn new(mount: &runtime::Mount, bundle: &Path) -> Result<Self, (&'static str, String)> {
+    /// Takes a mount of a configuration in `bundle`, where relative sources lie.
+    pub fn new(mount: &runtime::Mount, bundle: &Path) -> Self {
         let written = mount.destination().to_string_lossy().into_owned();
-        let destination =
-            ContainerPath::parse(&written).map_err(|reason| ("destination", reason))?;
+        let (destination, no_path) = match ContainerPath::parse(&written) {
+            Ok(destination) => (destination, None),
+            Err(reason) => {
+                let raw = written.trim_start_matches('/').as_bytes().to_vec();
+                (ContainerPath::from_plain(raw), Some(reason))
+            }
+        };
         let options = mount.options().as_deref().unwrap_or_default();
         let has = |name| options.iter().any(|option| option == name);
         let written_type = mount.typ().as_deref().unwrap_or_default();
@@ -88,6 +109,13 @@ impl Mount {
                 Content::Bind {
                     source: bundle.join(source),
                     recursive,
+                    link: if has("copy-symlink") {
+                        LinkSource::Copied
+                    } else if has("src-nofollow") {
+                        LinkSource::Bound
+                    } else {
+                        LinkSource::Followed
+                    },
                 },
             )
         } else if written_type == "tmpfs" {
@@ -102,12 +130,14 @@ impl Mount {
         } else {
             (written_type, Content::Other)
         };
-        Ok(Self {
+        Self {
             written,
             destination,
+            no_path,
+            follow: !has("dest-nofollow"),
             file_system: file_system.to_owned(),
             content,
-        })
+        }
     }
 
     /// The source of a bind.
@@ -124,7 +154,7 @@ mod tests {
     use super::*;
 
     fn parsed(json: &str) -> Mount {
-        Mount::new(&serde_json::from_str(json).unwrap(), Path::new("/bundle")).unwrap()
+        Mount::new(&serde_json::from_str(json).unwrap(), Path::new("/bundle"))
     }
 
     #[test]
@@ -145,7 +175,11 @@ mod tests {
                 let source = PathBuf::from("/s");
                 assert_eq!(
                     parsed(&json).content,
-                    Content::Bind { source, recursive },
+                    Content::Bind {
+                        source,
+                        recursive,
+                        link: LinkSource::Followed
+                    },
                     "{json}"
                 );
             }
@@ -164,7 +198,8 @@ mod tests {
             mount.content,
             Content::Bind {
                 source,
-                recursive: false
+                recursive: false,
+                link: LinkSource::Followed
             }
         );
     }

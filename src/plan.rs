@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::checkpoint::InCheckpoint;
 use crate::error::Failure;
 use crate::hosts::{HostId, Hosts};
 use crate::mount::{Mount, MountpointKind};
@@ -36,6 +37,8 @@ pub struct PlannedMount {
     pub status: Status,
     /// Who knows of the mount.
     pub origin: Origin,
+    /// Whether the checkpoint has it.
+    pub in_checkpoint: InCheckpoint,
 }
 
 /// Who knows of a mount.
@@ -60,6 +63,8 @@ pub enum Status {
     Kernel,
     /// It lies in something that premount doesn't look into, named here by its file system.
     Unjudged(String),
+    /// It is no mount: crun makes a link in its place (`copy-symlink`), and nothing is mounted.
+    Link,
     /// It isn't there, and nothing tells whether it has to be a directory or a file: the wrong one
     /// would be worse than none.
     Undecided,

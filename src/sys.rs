@@ -9,12 +9,12 @@ use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat, mkdirat, stat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
@@ -61,6 +61,21 @@ pub struct FileSystem {
     pub read_only: bool,
 }
 
+/// Whose an inode is, and who may do what with it (inode(7)).
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Device and inode number.
+    pub identity: (u64, u64),
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The permission bits, with set-user-ID, set-group-ID and sticky.
+    pub mode: u32,
+    /// It is a regular file.
+    pub is_file: bool,
+}
+
 /// From now on, walks paths one component at a time, as on a kernel without openat2(2).
 pub fn do_without_openat2() {
     WITHOUT_OPENAT2.store(true, Ordering::Relaxed);
@@ -72,9 +87,31 @@ pub fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     retry(|| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))
 }
 
+/// Opens a directory, links followed: one that the kernel names, or who called.
+pub fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    retry(|| open(path, flags, Mode::empty()))
+}
+
+/// The path of an open directory, as the kernel knows it (proc_pid_fd(5)).
+pub fn name_of(fd: BorrowedFd) -> Result<PathBuf, Errno> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    std::fs::read_link(link).map_err(|error| errno_of(&error))
+}
+
 /// What [`open_root`] would open, and no more than that: most sources are never looked into.
 pub fn inode_of_root(path: &Path) -> Result<Inode, Errno> {
     retry(|| stat(path)).map(|found| Inode::from(&found))
+}
+
+/// What a path of the configuration's itself is, a link too.
+pub fn inode_of_link(path: &Path) -> Result<Inode, Errno> {
+    retry(|| lstat(path)).map(|found| Inode::from(&found))
+}
+
+/// The text of a link that the configuration names.
+pub fn text_of_link(path: &Path) -> Result<Vec<u8>, Errno> {
+    nix::fcntl::readlink(path).map(OsStringExt::into_vec)
 }
 
 /// Opens `path`, relative to `root` and without links, as an `O_PATH` descriptor.
@@ -191,6 +228,49 @@ impl From<&FileStat> for Inode {
             kind,
         }
     }
+}
+
+impl From<&FileStat> for Access {
+    fn from(found: &FileStat) -> Self {
+        Self {
+            identity: (found.st_dev, found.st_ino),
+            uid: found.st_uid,
+            gid: found.st_gid,
+            mode: found.st_mode & 0o7777,
+            is_file: found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits(),
+        }
+    }
+}
+
+/// Whose an open file or directory is.
+pub fn access(fd: impl AsFd) -> Result<Access, Errno> {
+    fstat(fd).map(|found| Access::from(&found))
+}
+
+/// Whose a directory above an open one is: `path` is `.`, `..`, or `../..` and so on.
+pub fn access_at(directory: BorrowedFd, path: &str) -> Result<Access, Errno> {
+    retry(|| fstatat(directory, path, AtFlags::AT_SYMLINK_NOFOLLOW))
+        .map(|found| Access::from(&found))
+}
+
+/// Whether the users of this process are those of the host, by number (user_namespaces(7)). Where that
+/// can't be told they count as such.
+pub fn is_initial_user_namespace() -> bool {
+    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else {
+        return true;
+    };
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Opens the file `name` in an open directory to read it: never a link (`ELOOP`), and without waiting for
+/// the other end of a FIFO.
+pub fn open_to_read(directory: BorrowedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK
+        | OFlag::O_NOCTTY
+        | OFlag::O_CLOEXEC;
+    retry(|| openat(directory, name, flags, Mode::empty()))
 }
 
 /// What an open descriptor refers to.

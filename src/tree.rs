@@ -5,6 +5,7 @@
 //! whatever is mounted topmost there. Over-mounts, stacks and sources used twice need no rule of
 //! their own. [`crate::walk`] goes through it; nothing is created here.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -51,14 +52,53 @@ pub enum Backing {
 #[derive(Debug)]
 struct Node {
     backing: Backing,
-    /// Where it is mounted; none for the rootfs.
-    at: Option<Place>,
+    /// Where the stack that it is in stands; none for the rootfs and what is stacked on that.
+    foot: Option<Place>,
+    /// What is stacked on its root; itself where nothing is. A shortcut at times, so as not to climb high
+    /// stacks again and again.
+    above: Cell<MountId>,
     /// Its own mountpoint in the container's view, without the leading slash.
     resolved: Vec<u8>,
     /// What is mounted in it, topmost, by the path in it.
     children: BTreeMap<Vec<u8>, MountId>,
     /// In a tmpfs: what the runtime makes there for the mounts above it.
     made: BTreeMap<Vec<u8>, MountpointKind>,
+    /// In a copy: what was mounted in what it is a copy of, by the path in it.
+    copied: BTreeMap<Vec<u8>, MountId>,
+    /// In a copy: what it is a copy of.
+    covers: Option<Place>,
+}
+
+impl Node {
+    fn new(id: MountId, backing: Backing) -> Self {
+        Self {
+            backing,
+            foot: None,
+            above: Cell::new(id),
+            resolved: Vec::new(),
+            children: BTreeMap::new(),
+            made: BTreeMap::new(),
+            copied: BTreeMap::new(),
+            covers: None,
+        }
+    }
+}
+
+impl Node {
+    /// The mount that the way to `path` in a copy led through in what it is a copy of, and the rest of
+    /// the way.
+    fn copied_mount<'a>(&self, path: &'a [u8]) -> Option<(MountId, &'a [u8])> {
+        if self.copied.is_empty() {
+            return None;
+        }
+        let on_the_way = component_ends(path).filter_map(|end| {
+            let (top, rest) = path.split_at_checked(end)?;
+            let mount = *self.copied.get(top)?;
+            Some((mount, rest.strip_prefix(b"/").unwrap_or(rest)))
+        });
+        // Each came over what was there before, below it too.
+        on_the_way.max_by_key(|&(mount, _)| mount)
+    }
 }
 
 /// What the walk found at its end.
@@ -93,6 +133,8 @@ pub struct MountTree {
     /// What is to be made on the host for the mounts so far. One source can show up in several
     /// places, so this goes by where the host has it.
     pub(crate) planned: BTreeMap<Below, MountpointKind>,
+    /// The links that the runtime makes in the place of mounts, by mount and path, with their texts.
+    pub(crate) links: BTreeMap<(MountId, Vec<u8>), Vec<u8>>,
 }
 
 /// A path that isn't there yet, by the directory that is.
@@ -118,17 +160,12 @@ impl MountTree {
     pub fn new(hosts: Hosts, rootfs: HostId) -> Self {
         // A runtime binds the rootfs on itself with all that is mounted below it.
         let backing = Backing::Host(rootfs, MountpointKind::Directory);
-        let root = Node {
-            backing,
-            at: None,
-            resolved: Vec::new(),
-            children: BTreeMap::new(),
-            made: BTreeMap::new(),
-        };
+        let root = Node::new(MountId::ROOT, backing);
         Self {
             nodes: vec![root],
             hosts,
             planned: BTreeMap::new(),
+            links: BTreeMap::new(),
         }
     }
 
@@ -142,9 +179,21 @@ impl MountTree {
             }
             (backing, _) => backing,
         };
-        let resolved = self.resolved(&found.place);
+        let mut node = Node {
+            resolved: self.resolved(&found.place),
+            ..Node::new(id, backing)
+        };
         let Place { mount, path } = found.place.clone();
+        if let Backing::Tmpfs { copy_up: true } = node.backing {
+            self.copy_up(&mut node, &found.place);
+        }
         if let Some(parent) = self.nodes.get_mut(mount.0) {
+            node.foot = if path.is_empty() {
+                parent.above.set(id);
+                parent.foot.clone()
+            } else {
+                Some(found.place.clone())
+            };
             if let (Backing::Tmpfs { .. }, There::Missing { existing }) =
                 (&parent.backing, found.there)
             {
@@ -161,14 +210,30 @@ impl MountTree {
             }
             parent.children.insert(path, id);
         }
-        self.nodes.push(Node {
-            backing,
-            at: Some(found.place.clone()),
-            resolved,
-            children: BTreeMap::new(),
-            made: BTreeMap::new(),
-        });
+        self.nodes.push(node);
         id
+    }
+
+    /// Makes a new tmpfs a copy of what it covers. That is not looked at any more once it is covered, so
+    /// the copy of another tmpfs takes over what that one knows: otherwise a look into a stack of copies
+    /// would have to go down through all of them.
+    fn copy_up(&mut self, node: &mut Node, covered: &Place) {
+        node.covers = Some(covered.clone());
+        let Some(below) = self.nodes.get_mut(covered.mount.0) else {
+            return;
+        };
+        if !covered.path.is_empty() {
+            return;
+        }
+        if let Backing::Tmpfs { copy_up } = below.backing {
+            node.made = std::mem::take(&mut below.made);
+            node.copied = std::mem::take(&mut below.copied);
+            node.copied.append(&mut below.children);
+            node.covers = below.covers.take();
+            if !copy_up {
+                node.backing = Backing::Tmpfs { copy_up: false };
+            }
+        }
     }
 
     /// What lies behind a mount.
@@ -201,13 +266,14 @@ impl MountTree {
         if self.planned.is_empty() {
             return Ok(None);
         }
-        let ends: Vec<usize> = component_ends(&place.path).collect();
+        let (id, path) = self.hosts.real(id, &place.path);
+        let ends: Vec<usize> = component_ends(&path).collect();
         for existing in ends.into_iter().rev().skip(1).chain([0]) {
-            let base = place.path.get(..existing).unwrap_or_default();
+            let base = path.get(..existing).unwrap_or_default();
             if let Seen::Directory = self.hosts.look(id, base)? {
                 let directory = self.hosts.parent(id, base)?;
                 let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
-                let below = Below::new(inode.identity, &place.path, existing, place.path.len());
+                let below = Below::new(inode.identity, &path, existing, path.len());
                 return Ok(self.planned.get(&below).copied());
             }
         }
@@ -241,8 +307,16 @@ impl MountTree {
                 Backing::Tmpfs { copy_up } => match node.made.get(&place.path) {
                     Some(MountpointKind::Directory) => return Ok(Look::Seen(Seen::Directory)),
                     Some(MountpointKind::File) => return Ok(Look::Seen(Seen::File)),
-                    None => match &node.at {
-                        Some(covered) if *copy_up => {
+                    None => match (node.copied_mount(&place.path), &node.covers) {
+                        // What was mounted in what this is a copy of.
+                        (Some((mount, rest)), _) => {
+                            place = Place {
+                                mount: self.root_of(mount).mount,
+                                path: rest.to_owned(),
+                            };
+                            copied = true;
+                        }
+                        (None, Some(covered)) if *copy_up => {
                             place = self.below(covered, &place.path);
                             copied = true;
                         }
@@ -275,12 +349,14 @@ impl MountTree {
 
     /// The root of `mount`, or of what is stacked upon it.
     pub(crate) fn root_of(&self, mount: MountId) -> Place {
+        let above = |mount| self.node(mount).map_or(mount, |node| node.above.get());
         let mut top = mount;
-        while let Some(&above) = self
-            .node(top)
-            .and_then(|node| node.children.get(b"".as_slice()))
-        {
-            top = above;
+        while above(top) != top {
+            top = above(top);
+        }
+        let mut at = mount;
+        while let Some(node) = self.node(at).filter(|_| at != top) {
+            at = node.above.replace(top);
         }
         Place {
             mount: top,
@@ -318,9 +394,9 @@ impl MountTree {
         self.node(place.mount)?.children.get(&place.path).copied()
     }
 
-    /// Where a mount is mounted; none for the rootfs.
-    pub(crate) fn mountpoint(&self, mount: MountId) -> Option<&Place> {
-        self.node(mount)?.at.as_ref()
+    /// Where a mount is mounted, or the lowest of the stack that it is in; none for the rootfs.
+    pub(crate) fn foot(&self, mount: MountId) -> Option<&Place> {
+        self.node(mount)?.foot.as_ref()
     }
 
     fn node(&self, mount: MountId) -> Option<&Node> {

@@ -22,9 +22,10 @@ pub struct Stopped {
 
 impl MountTree {
     /// Follows `path` from the container's root to where it leads, through mounts and links, and
-    /// through what is still missing.
-    pub fn walk(&mut self, path: &ContainerPath) -> Result<Found, Stopped> {
+    /// through what is still missing. A link in its very last place is followed if `follow` says so.
+    pub fn walk(&mut self, path: &ContainerPath, follow: bool) -> Result<Found, Stopped> {
         let mut walk = Walk {
+            follow,
             at: self.root_of(MountId::ROOT),
             there: There::Existing(MountpointKind::Directory),
             rest: path.relative().to_vec(),
@@ -83,7 +84,8 @@ impl MountTree {
         };
         let id = *id;
         let end = path::join(&walk.at.path, &walk.rest);
-        if end.len() >= PATH_MAX {
+        // What stands in the place of a link of the runtime's is not for the host to say.
+        if end.len() >= PATH_MAX || !self.links.is_empty() {
             return false;
         }
         let kind = match self.hosts.look(id, &end) {
@@ -114,12 +116,20 @@ impl MountTree {
                 return Ok(true);
             }
         }
-        if matches!(walk.there, There::Missing { .. }) {
-            return Ok(false);
-        }
-        match self.look(&walk.at)? {
+        let is_last = walk.rest.iter().all(|&byte| byte == b'/');
+        let follow = walk.follow || !is_last;
+        let link = self.link_to_be(&walk.at);
+        let seen = match link {
+            Some(link) => Look::Seen(Seen::Link(link)),
+            None if matches!(walk.there, There::Missing { .. }) => return Ok(false),
+            None => self.look(&walk.at)?,
+        };
+        match seen {
             Look::Seen(Seen::Directory) => {
                 walk.there = There::Existing(MountpointKind::Directory);
+            }
+            Look::Seen(Seen::Link(_)) if !follow => {
+                walk.there = There::Existing(MountpointKind::File);
             }
             Look::Seen(Seen::File) => walk.there = There::Existing(MountpointKind::File),
             Look::Seen(Seen::Missing) => {
@@ -163,12 +173,11 @@ impl MountTree {
         {
             return Err(Cause::NotADirectory);
         }
-        while walk.at.path.is_empty() {
-            // The parent of the container's root is the root itself.
-            let Some(up) = self.mountpoint(walk.at.mount).cloned() else {
-                break;
-            };
-            walk.at = up;
+        // The parent of the container's root is the root itself.
+        if walk.at.path.is_empty() {
+            if let Some(up) = self.foot(walk.at.mount) {
+                walk.at = up.clone();
+            }
         }
         let parent = walk
             .at
@@ -205,6 +214,15 @@ impl MountTree {
         Ok(())
     }
 
+    /// The text of the link that the runtime makes at a place, in the place of a mount.
+    fn link_to_be(&self, place: &Place) -> Option<Vec<u8>> {
+        if self.links.is_empty() {
+            return None;
+        }
+        let place = (place.mount, place.path.clone());
+        self.links.get(&place).cloned()
+    }
+
     fn enter(&self, walk: &mut Walk, mount: MountId) {
         walk.at = self.root_of(mount);
         walk.there = self.root_kind(walk.at.mount);
@@ -219,6 +237,8 @@ struct Walk {
     rest: Vec<u8>,
     /// No mount lies on the way of it, unless a link leads elsewhere.
     clear: bool,
+    /// Whether a link in the last place is followed.
+    follow: bool,
     links: usize,
 }
 

@@ -18,7 +18,8 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
-use common::{World, premount};
+use common::image::{Entry, entry, image};
+use common::{AsCriu, World, premount};
 
 const ERRNOS: [&str; 13] = [
     "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "EINTR",
@@ -62,7 +63,20 @@ fn world() -> World {
         config["linux"] = serde_json::json!({"uidMappings": map, "gidMappings": map});
         world.write_config(&config);
     }
-    world.directory("bundle/checkpoint");
+    // All of it is in the checkpoint, so that CRIU can't do without.
+    let images = world.directory("bundle/checkpoint");
+    let external = |id, parent, device, at: &str| Entry {
+        ext_key: Some(at.as_bytes().to_vec()),
+        ..entry(id, parent, device, "/source", at)
+    };
+    let entries = [
+        entry(1, 0, 1, "/rootfs", "/"),
+        external(2, 1, 2, "/a"),
+        external(3, 1, 3, "/b"),
+        entry(4, 2, 4, "/", "/a/x/y"),
+        external(5, 3, 5, "/b/deep/f"),
+    ];
+    fs::write(images.join("mountpoints-12.img"), image(&entries)).unwrap();
     world
 }
 
@@ -79,15 +93,19 @@ fn reset(world: &World) {
 
 /// Calls premount under strace with these options of its.
 fn traced(world: &World, trigger: Trigger, options: &[&str]) -> (ExitStatus, String) {
-    let mut call = Command::new("timeout");
-    call.args(["20", "strace", "-qq"])
-        .args(options)
-        .arg(common::binary())
-        .env_clear();
-    if trigger == Trigger::Action {
-        call.env("CRTOOLS_SCRIPT_ACTION", "pre-restore");
-        call.env("CRTOOLS_IMAGE_DIR", world.path("bundle/checkpoint"));
-    }
+    let strace = [&["timeout", "20", "strace", "-qq"][..], options].concat();
+    let mut call = match trigger {
+        Trigger::Action => {
+            let mut criu = AsCriu::restores(world);
+            criu.before = strace.into_iter().map(str::to_owned).collect();
+            criu.command(&[])
+        }
+        Trigger::Hook => {
+            let mut call = Command::new("timeout");
+            call.args(&strace[1..]).arg(common::binary()).env_clear();
+            call
+        }
+    };
     call.stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
@@ -120,14 +138,9 @@ fn tampered(world: &World, trigger: Trigger, name: &str, how: &str) -> (ExitStat
 
 /// The same without strace and without a fault.
 fn untraced(world: &World, trigger: Trigger) -> common::Ended {
-    let images = world.path("bundle/checkpoint");
-    let action = [
-        ("CRTOOLS_SCRIPT_ACTION", "pre-restore"),
-        ("CRTOOLS_IMAGE_DIR", images.to_str().unwrap()),
-    ];
     match trigger {
         Trigger::Hook => premount(&[], world.state().as_bytes(), &[]),
-        Trigger::Action => premount(&[], b"", &action),
+        Trigger::Action => AsCriu::restores(world).call(&[]),
     }
 }
 
@@ -169,7 +182,13 @@ fn every_call_fails(trigger: Trigger) {
             let about = format!("{name} #{number} {errno}: {status}: {said}");
             assert!(!said.contains("panicked"), "{about}");
             match status.code() {
-                Some(0) => assert!(is_complete(&world), "{about}"),
+                // Without a configuration there is nothing to do, and nothing to fail for.
+                Some(0) => {
+                    let mut lines = said.lines();
+                    let warned = lines
+                        .any(|line| line.contains(" WARN premount: ") && names(line, &name, errno));
+                    assert!(is_complete(&world) || warned, "{about}");
+                }
                 Some(1 | 2) => {
                     let named = said
                         .lines()

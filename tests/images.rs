@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use common::image::{Entry, container, entry, image};
 use common::{Ended, World, premount};
+use premount::checkpoint::{Known, Parent, compare};
 
 /// A world with a volume at /data, and an image directory.
 fn world(entries: &[Entry]) -> World {
@@ -272,20 +273,21 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
         ("run/secrets/kubernetes.io/serviceaccount", true),
     ];
     let parent = |path: &str| {
-        let above = |(top, _): &&(&str, bool)| path.starts_with(&format!("{top}/"));
-        let parent = paths.iter().filter(above).map(|(top, _)| *top);
-        parent.max_by_key(|top| top.len()).unwrap_or_default()
+        let above = |(top, _): &(&str, bool)| path.starts_with(&format!("{top}/"));
+        let parents = (0..paths.len()).filter(|&index| above(&paths[index]));
+        let parent = parents.max_by_key(|&index| paths[index].0.len());
+        parent.map_or(Parent::Rootfs, Parent::Mount)
     };
-    let known: Vec<premount::checkpoint::Known> = paths
+    let known: Vec<Known> = paths
         .iter()
-        .map(|&(path, is_bind)| premount::checkpoint::Known {
+        .map(|&(path, is_bind)| Known {
             resolved: path.as_bytes(),
             destination: path.as_bytes(),
             is_bind,
-            parent: Some(parent(path).as_bytes()),
+            parent: parent(path),
         })
         .collect();
-    let wanted = premount::checkpoint::wanted(&[namespace], &known, &[]);
+    let wanted = compare(&[namespace], &known, &[]).wanted;
     assert!(wanted.is_empty(), "{wanted:?}");
     // And from an archive, as CRI-O exports it.
     let directory = tempfile::tempdir().unwrap();

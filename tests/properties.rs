@@ -56,7 +56,7 @@ proptest! {
     #[test]
     fn any_text_is_a_clean_path_or_refused(text in any::<String>()) {
         if let Ok(clean) = ContainerPath::parse(&text) {
-            prop_assert!(text.starts_with('/') && !text.contains('\0'));
+            prop_assert!(!text.contains('\0'));
             for name in clean.relative().split(|&byte| byte == b'/') {
                 prop_assert!(clean.relative().is_empty() || !matches!(name, b"" | b"." | b".."));
             }

@@ -537,3 +537,130 @@ fn masked_paths_devices_and_consoles_are_none_of_its_business() {
     );
     assert_eq!(std::fs::read_to_string(victim).unwrap(), "content");
 }
+
+#[test]
+fn a_source_that_an_earlier_mount_has_made_is_there() {
+    let mut world = World::new();
+    world.directory("vol");
+    world.file("file");
+    world.bind("vol", "/data");
+    world.tmpfs("/data/deep/made");
+    world.bind("file", "/data/made-file");
+    // Its source is the mountpoint before, and what lies in it is made there too.
+    world.bind("vol/deep/made", "/other");
+    world.tmpfs("/other/below/x");
+    world.bind("vol/made-file", "/other/file");
+    world.bind("vol/./deep//made/below", "/again");
+    world.tmpfs("/again/y");
+    // Nobody makes that.
+    world.bind("vol/deep/made/nobody", "/nowhere");
+    let plan = world.json("plan");
+    let statuses: Vec<&str> = plan["mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mount| mount["status"].as_str().unwrap())
+        .collect();
+    let mut expected = ["missing"; 8].to_vec();
+    expected.push("failed");
+    assert_eq!(statuses, expected, "{plan}");
+    let ended = world.premount("apply");
+    assert_eq!(
+        (ended.status, ended.stderr.lines().count()),
+        (1, 1),
+        "{ended:?}"
+    );
+    assert_eq!(
+        world.tree("vol"),
+        [
+            "d deep",
+            "d deep/made",
+            "d deep/made/below",
+            "d deep/made/below/x",
+            "d deep/made/below/y",
+            "f deep/made/file",
+            "f made-file",
+        ]
+    );
+}
+
+/// crun(1), "crun extensions".
+#[test]
+fn a_link_that_is_copied_is_no_mount_and_one_that_is_not_followed_is_a_file() {
+    let mut world = World::new();
+    world.directory("vol");
+    world.directory("sources/directory");
+    world.link("sources/link", "real/deep");
+    world.bind("vol", "/data");
+    let bind = |source: &str, at: &str, option: &str| {
+        let source = world.path(source);
+        json!({"destination": at, "type": "bind", "source": source, "options": ["bind", option]})
+    };
+    let mounts = [
+        bind("sources/link", "/data/sub/copied", "copy-symlink"),
+        bind("sources/directory", "/data/no-link", "copy-symlink"),
+        bind("sources/link", "/data/bound", "src-nofollow"),
+    ];
+    for mount in mounts {
+        world.mount(mount);
+    }
+    // Through the link that crun makes, and through one that is there.
+    world.tmpfs("/data/sub/copied/x");
+    world.link("vol/there", "elsewhere");
+    let source = world.path("sources/directory");
+    world.mount(
+        json!({"destination": "/data/there", "type": "bind", "source": source,
+                       "options": ["bind", "dest-nofollow"]}),
+    );
+    world.tmpfs("/data/there2");
+    let ended = world.premount("apply");
+    // A directory on a link.
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("mount /data/there: the mountpoint has to be a directory")
+    );
+    assert_eq!(
+        world.tree("vol"),
+        [
+            "d no-link",
+            "d sub",
+            "d sub/real",
+            "d sub/real/deep",
+            "d sub/real/deep/x",
+            "d there2",
+            "f bound",
+            "l there",
+        ]
+    );
+}
+
+#[test]
+fn a_copy_of_a_copy_has_what_was_mounted_in_the_first() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/a/there");
+    world.directory("bound/inner");
+    let copy = json!({"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]});
+    world.mount(copy.clone());
+    world.bind("bound", "/a/bind");
+    world.tmpfs("/a/made/deep");
+    world.mount(copy.clone());
+    world.tmpfs("/a/upper");
+    world.mount(copy);
+    world.directory("last");
+    let resolved = |world: &World| {
+        let plan = world.json("plan");
+        let last = plan["mounts"].as_array().unwrap().last().unwrap().clone();
+        (
+            last["resolved"].as_str().unwrap().to_owned(),
+            last["status"].clone(),
+        )
+    };
+    world.link("bound/link", "../there/x");
+    world.tmpfs("/a/bind/link");
+    assert_eq!(
+        resolved(&world),
+        ("/a/there/x".to_owned(), json!("restored"))
+    );
+}

@@ -14,28 +14,59 @@ pub struct Known<'a> {
     pub destination: &'a [u8],
     /// It has a source on the host.
     pub is_bind: bool,
-    /// The mountpoint, likewise, of the mount that it is mounted in; none if it can't be mounted at all.
-    pub parent: Option<&'a [u8]>,
+    /// What it is mounted in.
+    pub parent: Parent,
+}
+
+/// What a mount of the configuration is mounted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// The rootfs.
+    Rootfs,
+    /// Another mount of the configuration, by its index.
+    Mount(usize),
+    /// It can't be mounted at all: its source is missing.
+    Broken,
+    /// The way to its mountpoint leads nowhere by now. What the checkpoint says of it counts alone.
+    Unplaced,
+}
+
+/// Whether a checkpoint has a mount of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InCheckpoint {
+    /// No checkpoint was looked at.
+    #[default]
+    NotLooked,
+    /// No: the workload unmounted it, or it is new.
+    No,
+    /// Yes, in the same mount, and the runtime gives CRIU its source.
+    External,
+    /// Yes, in the same mount, and CRIU mounts it anew.
+    Own,
+    /// Yes, but in another mount than the configuration has it in by now.
+    Elsewhere,
 }
 
 /// The mounts of the configuration, by their names in a checkpoint.
 pub(super) struct Index<'a> {
-    /// Of two at one place the later is on top.
+    known: &'a [Known<'a>],
+    /// Of two at one place the later counts: CRIU asks for a source by the name alone, and takes the one
+    /// that it was told of last.
     binds: BTreeMap<&'a [u8], usize>,
     binds_as_written: BTreeMap<&'a [u8], usize>,
     /// Several can be at one place, each upon the one before.
     mountpoints: BTreeMap<&'a [u8], Vec<usize>>,
-    parents: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Index<'a> {
-    pub(super) fn new(known: &[Known<'a>]) -> Self {
+    pub(super) fn new(known: &'a [Known<'a>]) -> Self {
         let mut mountpoints: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (index, known) in known.iter().enumerate() {
             mountpoints.entry(known.resolved).or_default().push(index);
         }
         let binds = || known.iter().enumerate().filter(|(_, known)| known.is_bind);
         Self {
+            known,
             binds: binds()
                 .map(|(index, known)| (known.resolved, index))
                 .collect(),
@@ -43,22 +74,34 @@ impl<'a> Index<'a> {
                 .map(|(index, known)| (known.destination, index))
                 .collect(),
             mountpoints,
-            parents: known.iter().map(|known| known.parent).collect(),
         }
     }
 
-    /// Whether the configuration has a mount there too, in the same parent; or one that can't be mounted
-    /// at all.
-    pub(super) fn has(&self, mount: &MountImage, parent: &MountImage) -> bool {
+    /// The mounts of the configuration that one of the checkpoint's can be: the bind that it is by its
+    /// name, and all that are at its mountpoint.
+    pub(super) fn candidates(&self, mount: &MountImage) -> impl Iterator<Item = usize> {
         let there = self.mountpoints.get(mount.mountpoint.as_bytes());
-        let mut all = self
-            .of(mount)
-            .into_iter()
-            .chain(there.into_iter().flatten().copied());
-        all.any(|index| {
-            let known = self.parents.get(index).copied().flatten();
-            known.is_none_or(|known| known == parent.mountpoint.as_bytes())
-        })
+        let there = there.into_iter().flatten().copied();
+        self.of(mount).into_iter().chain(there)
+    }
+
+    /// Whether a mount of the configuration is mounted in what the checkpoint has a mount in.
+    pub(super) fn is_in(&self, index: usize, parent: &MountImage) -> bool {
+        let Some(known) = self.known.get(index) else {
+            return false;
+        };
+        let mountpoint = match known.parent {
+            Parent::Broken => return true,
+            Parent::Unplaced => return false,
+            Parent::Rootfs => &[][..],
+            // Two mounts can have one mountpoint, and through a link more than one name: where the
+            // checkpoint says which of them it is, that counts.
+            Parent::Mount(of) => match self.of(parent) {
+                Some(same) => return same == of,
+                None => self.known.get(of).map_or(&[][..], |known| known.resolved),
+            },
+        };
+        mountpoint == parent.mountpoint.as_bytes()
     }
 
     /// The bind of the configuration that a mount is.

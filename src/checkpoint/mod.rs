@@ -15,7 +15,7 @@ use crate::images::{MountImage, Namespace};
 use crate::mount::MountpointKind;
 use crate::path::{component_ends, join};
 use known::Index;
-pub use known::Known;
+pub use known::{InCheckpoint, Known, Parent};
 
 /// A place in what config.json names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,12 +52,22 @@ pub struct Wanted {
     pub file_system: String,
 }
 
-/// What all mount namespaces of a checkpoint need. `masked` are `linux.maskedPaths`.
-pub fn wanted(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> Vec<Wanted> {
-    let known = Index::new(known);
-    let anchors = anchors(namespaces, &known);
+/// What a checkpoint says beside a configuration.
+#[derive(Debug)]
+pub struct Compared {
+    /// What it needs beyond that, outermost first.
+    pub wanted: Vec<Wanted>,
+    /// For each mount of the configuration whether the checkpoint has it.
+    pub has: Vec<InCheckpoint>,
+}
+
+/// Compares all mount namespaces of a checkpoint with the configuration. `masked` are `linux.maskedPaths`.
+pub fn compare(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> Compared {
+    let index = Index::new(known);
+    let anchors = anchors(namespaces, &index);
     let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
+    let mut wanted = Vec::new();
+    let mut has = vec![InCheckpoint::No; known.len()];
     for namespace in namespaces {
         let view = View {
             by_id: namespace
@@ -66,21 +76,21 @@ pub fn wanted(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> V
                 .map(|mount| (mount.id, mount))
                 .collect(),
             parents: namespace.mounts.iter().map(|mount| mount.parent).collect(),
-            known: &known,
+            known: &index,
             anchors: &anchors,
         };
         for mount in &namespace.mounts {
-            let Some(wanted) = view.wanted(mount, masked) else {
+            let Some(found) = view.compare(mount, masked, &mut has) else {
                 continue;
             };
-            if seen.insert(wanted.at.clone()) {
-                all.push(wanted);
+            if seen.insert(found.at.clone()) {
+                wanted.push(found);
             }
         }
     }
-    // Outermost first, as they would have been made.
-    all.sort_by(|a, b| a.at.cmp(&b.at));
-    all
+    // As they would have been made.
+    wanted.sort_by(|a, b| a.at.cmp(&b.at));
+    Compared { wanted, has }
 }
 
 /// The rootfs and the sources, as the checkpoint knows them: what they show of which device, and where
@@ -146,13 +156,36 @@ impl View<'_> {
         })
     }
 
-    fn wanted(&self, mount: &MountImage, masked: &[String]) -> Option<Wanted> {
+    /// What a mount needs beyond the configuration. Notes in `has` what of the configuration it is.
+    fn compare(
+        &self,
+        mount: &MountImage,
+        masked: &[String],
+        has: &mut [InCheckpoint],
+    ) -> Option<Wanted> {
         let parent = self
             .by_id
             .get(&mount.parent)
-            .filter(|parent| parent.id != mount.id)?;
+            .filter(|parent| parent.id != mount.id);
+        let own = self.known.of(mount);
+        let mut is_there = false;
+        for index in self.known.candidates(mount) {
+            let in_place = parent.is_none_or(|parent| self.known.is_in(index, parent));
+            is_there |= in_place;
+            let found = match (in_place, own == Some(index)) {
+                (true, true) => InCheckpoint::External,
+                (true, false) => InCheckpoint::Own,
+                (false, _) => InCheckpoint::Elsewhere,
+            };
+            if let Some(has) = has.get_mut(index) {
+                if matches!(*has, InCheckpoint::No | InCheckpoint::Elsewhere) {
+                    *has = found;
+                }
+            }
+        }
+        let parent = parent?;
         // CRIU goes by the checkpoint, whatever comes first in the configuration.
-        if self.known.has(mount, parent) {
+        if is_there {
             return None;
         }
         let path = mount
@@ -222,7 +255,7 @@ mod tests {
         resolved: b"data",
         destination: b"data",
         is_bind: true,
-        parent: Some(b""),
+        parent: Parent::Rootfs,
     };
 
     /// The wanted places, as `rootfs:path` or `index:path`, with the kind.
@@ -238,7 +271,8 @@ mod tests {
                 .map_or("rootfs".to_owned(), |index| index.to_string());
             format!("{base}:{}", String::from_utf8_lossy(&inside.path))
         };
-        wanted(&[namespace], known, &["/data/masked".to_owned()])
+        compare(&[namespace], known, &["/data/masked".to_owned()])
+            .wanted
             .iter()
             .map(|wanted| match &wanted.kind {
                 KindBy::Checkpoint(kind) => format!("{} {kind}", shown(&wanted.at)),
@@ -307,16 +341,17 @@ mod tests {
             ]
         };
         let beside = |parent| places_beside(&[token(parent), DATA], mounts());
-        assert_eq!(beside(Some(b"")), ["1:token as 0"]);
+        assert_eq!(beside(Parent::Rootfs), ["1:token as 0"]);
+        assert_eq!(beside(Parent::Unplaced), ["1:token as 0"]);
         // It is there by the configuration, or its source is missing.
-        assert_eq!(beside(Some(b"data")), [""; 0]);
-        assert_eq!(beside(None), [""; 0]);
+        assert_eq!(beside(Parent::Mount(1)), [""; 0]);
+        assert_eq!(beside(Parent::Broken), [""; 0]);
     }
 
     #[test]
     fn of_two_mounts_at_one_place_none_is_misplaced() {
         let upper = Known {
-            parent: Some(b"data"),
+            parent: Parent::Mount(0),
             ..DATA
         };
         let mounts = vec![
@@ -325,6 +360,72 @@ mod tests {
             external(3, 2, 3, "/upper", "/data"),
         ];
         assert_eq!(places_beside(&[DATA, upper], mounts), [""; 0]);
+    }
+
+    #[test]
+    fn of_two_mounts_at_one_place_the_checkpoint_says_which_one_another_is_in() {
+        // runc calls a tmpfs that lies on a bind, through a link, by the bind's name: CRIU binds the
+        // source in its place.
+        let tmpfs = Known {
+            destination: b"run/s2",
+            is_bind: false,
+            parent: Parent::Mount(0),
+            ..DATA
+        };
+        let nested = Known {
+            resolved: b"data/n",
+            destination: b"data/n",
+            is_bind: true,
+            parent: Parent::Mount(1),
+        };
+        let mounts = |key: Option<&str>| {
+            let mut upon = mount(3, 2, 3, "/", "/data");
+            upon.external = key.map(|key| key.as_bytes().to_vec());
+            vec![
+                mount(1, 0, 1, "/rootfs", "/"),
+                external(2, 1, 2, "/vol", "/data"),
+                upon,
+                external(4, 3, 4, "/n", "/data/n"),
+            ]
+        };
+        let all = [DATA, tmpfs, nested];
+        assert_eq!(places_beside(&all, mounts(Some("/data"))), ["0:n as 2"]);
+        assert_eq!(places_beside(&all, mounts(None)), [""; 0]);
+    }
+
+    #[test]
+    fn what_the_checkpoint_has_of_the_configuration_is_told() {
+        let beside = |resolved: &'static [u8], parent| Known {
+            resolved,
+            destination: resolved,
+            is_bind: false,
+            parent,
+        };
+        let token = Known {
+            is_bind: true,
+            ..beside(b"data/token", Parent::Rootfs)
+        };
+        let known = [
+            DATA,
+            beside(b"data/own", Parent::Mount(0)),
+            beside(b"data/gone", Parent::Mount(0)),
+            token,
+        ];
+        let mounts = vec![
+            mount(1, 0, 1, "/rootfs", "/"),
+            external(2, 1, 2, "/vol", "/data"),
+            mount(3, 2, 3, "/", "/data/own"),
+            external(4, 2, 4, "/tok", "/data/token"),
+        ];
+        assert_eq!(
+            compare(&[Namespace { mounts }], &known, &[]).has,
+            [
+                InCheckpoint::External,
+                InCheckpoint::Own,
+                InCheckpoint::No,
+                InCheckpoint::Elsewhere,
+            ]
+        );
     }
 
     #[test]
@@ -360,7 +461,7 @@ mod tests {
                 mount(14, 11, 4, "/", "/also-only-here"),
             ],
         };
-        let all = wanted(&[main, other], &[DATA], &[]);
+        let all = compare(&[main, other], &[DATA], &[]).wanted;
         let places: Vec<(Option<usize>, &[u8])> = all
             .iter()
             .map(|wanted| (wanted.at.mount, wanted.at.path.as_slice()))

@@ -6,20 +6,25 @@ mod wanted;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::checkpoint::InCheckpoint;
 use crate::config::Config;
 use crate::error::{Cause, Error, Failure};
 use crate::hosts::{HostId, Hosts};
 use crate::images::Namespace;
-use crate::mount::{Content, Mount, MountpointKind};
-use crate::path::{component_ends, is_below};
+use crate::mount::{Content, LinkSource, Mount, MountpointKind};
+use crate::path::{NoPath, component_ends};
 use crate::plan::{Missing, Origin, Plan, PlannedMount, Status};
 use crate::sys::{self, FileSystem};
 use crate::tree::{Backing, Below, Found, MountId, MountTree, Place, There};
 use crate::walk::Stopped;
+
+/// How many directories up from a missing source one that is there is looked for.
+const MOST_TO_COME: usize = 64;
 
 impl Plan {
     /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint's mount
@@ -90,22 +95,25 @@ impl Planner {
     }
 
     fn plan(&mut self, mount: Mount) -> PlannedMount {
+        if let Some(reason) = mount.no_path {
+            let cause = match reason {
+                NoPath::TooLong => Cause::TooLong,
+                NoPath::Nul => Cause::System {
+                    operation: "openat2",
+                    errno: Errno::EINVAL,
+                },
+            };
+            return self.unplaced(mount, None, None, cause);
+        }
+        if let Some(text) = copied_link(&mount.content) {
+            return self.plan_link(mount, text);
+        }
         let (backing, kind) = self.open(&mount.content);
-        let found = match self.walk(&mount) {
+        let found = match self.walk(&mount, mount.follow) {
             Ok(found) => found,
             Err(stopped) => {
                 self.lost.insert(mount.destination.relative().to_owned());
-                let host_path = self.tree.host_path(&stopped.place);
-                let status = failed(&mount, host_path, stopped.cause);
-                return PlannedMount {
-                    parent: self.indexes.get(&stopped.place.mount).copied(),
-                    resolved: mount.destination.relative().to_owned(),
-                    host_path: None,
-                    kind: kind.ok(),
-                    status,
-                    mount,
-                    origin: Origin::Configuration,
-                };
+                return self.unplaced(mount, Some(&stopped.place), kind.ok(), stopped.cause);
             }
         };
         let status = match kind {
@@ -113,29 +121,92 @@ impl Planner {
             Err(errno) => Err((mount.source(), Cause::Source(errno))),
         };
         let status = status.unwrap_or_else(|(host_path, cause)| failed(&mount, host_path, cause));
-        // What was lost below it is covered now.
-        self.lost
-            .retain(|lost| !is_below(lost, mount.destination.relative()));
-        let resolved = self.tree.resolved(&found.place);
+        self.cover(mount.destination.relative());
         let id = self
             .tree
             .attach(&found, backing, kind.unwrap_or(MountpointKind::Directory));
         self.indexes.insert(id, self.mounts.len());
         self.ids.insert(self.mounts.len(), id);
+        self.placed(mount, &found.place, kind.ok(), status)
+    }
+
+    /// A mount that crun makes a link of: nothing is mounted, and later mounts go through the link.
+    fn plan_link(&mut self, mount: Mount, text: Vec<u8>) -> PlannedMount {
+        let found = match self.walk(&mount, false) {
+            Ok(found) => found,
+            Err(stopped) => {
+                return self.unplaced(mount, Some(&stopped.place), None, stopped.cause);
+            }
+        };
+        if let There::Missing { .. } = found.there {
+            let Place { mount, path } = found.place.clone();
+            self.tree.links.insert((mount, path), text);
+        }
+        self.placed(mount, &found.place, None, Status::Link)
+    }
+
+    fn placed(
+        &self,
+        mount: Mount,
+        place: &Place,
+        kind: Option<MountpointKind>,
+        status: Status,
+    ) -> PlannedMount {
         PlannedMount {
-            parent: self.indexes.get(&found.place.mount).copied(),
-            resolved,
-            host_path: self.tree.host_path(&found.place),
-            kind: kind.ok(),
+            parent: self.indexes.get(&place.mount).copied(),
+            resolved: self.tree.resolved(place),
+            host_path: self.tree.host_path(place),
+            kind,
             status,
             mount,
             origin: Origin::Configuration,
+            in_checkpoint: InCheckpoint::NotLooked,
         }
+    }
+
+    /// A mount whose mountpoint is nowhere.
+    fn unplaced(
+        &self,
+        mount: Mount,
+        at: Option<&Place>,
+        kind: Option<MountpointKind>,
+        cause: Cause,
+    ) -> PlannedMount {
+        let host_path = at.and_then(|place| self.tree.host_path(place));
+        PlannedMount {
+            parent: at.and_then(|place| self.indexes.get(&place.mount).copied()),
+            resolved: mount.destination.relative().to_owned(),
+            host_path: None,
+            kind,
+            status: failed(&mount, host_path, cause),
+            mount,
+            origin: Origin::Configuration,
+            in_checkpoint: InCheckpoint::NotLooked,
+        }
+    }
+
+    /// What was lost at a destination and below it is covered now.
+    fn cover(&mut self, destination: &[u8]) {
+        if self.lost.is_empty() {
+            return;
+        }
+        let below = if destination.is_empty() {
+            self.lost.split_off(destination)
+        } else {
+            let first = [destination, b"/"].concat();
+            // The byte after the slash: where all that lies below is over.
+            let end = [destination, b"0"].concat();
+            self.lost.remove(destination);
+            let mut below = self.lost.split_off(&first);
+            self.lost.append(&mut below.split_off(&end));
+            below
+        };
+        drop(below);
     }
 
     /// Follows a mount to its mountpoint. What lies in a mount that is lost is lost too: without that
     /// mount the way would lead elsewhere, and something would be made where nobody needs it.
-    fn walk(&mut self, mount: &Mount) -> Result<Found, Stopped> {
+    fn walk(&mut self, mount: &Mount, follow: bool) -> Result<Found, Stopped> {
         let path = mount.destination.relative();
         let in_lost = |end| self.lost.contains(path.get(..end).unwrap_or_default());
         if !self.lost.is_empty() && component_ends(path).any(in_lost) {
@@ -148,15 +219,24 @@ impl Planner {
                 cause: Cause::Below,
             });
         }
-        self.tree.walk(&mount.destination)
+        self.tree.walk(&mount.destination, follow)
     }
 
     /// What lies behind a mount, and so what its mountpoint has to be.
     fn open(&mut self, content: &Content) -> (Backing, Result<MountpointKind, Errno>) {
         match content {
-            Content::Bind { source, recursive } => {
-                match self.tree.hosts.add(source.clone(), *recursive) {
+            Content::Bind {
+                source,
+                recursive,
+                link,
+            } => {
+                let follow = *link != LinkSource::Bound;
+                match self.tree.hosts.add(source.clone(), *recursive, follow) {
                     Ok((id, kind)) => (Backing::Host(id, kind), Ok(kind)),
+                    Err(Errno::ENOENT) => match self.source_to_come(source) {
+                        Some((id, kind)) => (Backing::Host(id, kind), Ok(kind)),
+                        None => (Backing::Broken, Err(Errno::ENOENT)),
+                    },
                     Err(errno) => (Backing::Broken, Err(errno)),
                 }
             }
@@ -166,6 +246,32 @@ impl Planner {
             ),
             Content::Kernel | Content::Other => (Backing::Opaque, Ok(MountpointKind::Directory)),
         }
+    }
+
+    /// A source that comes to be as the mountpoint of an earlier mount: for the runtime it is there when
+    /// its turn comes.
+    fn source_to_come(&mut self, source: &Path) -> Option<(HostId, MountpointKind)> {
+        if self.tree.planned.is_empty() {
+            return None;
+        }
+        for at in source.ancestors().take(MOST_TO_COME) {
+            let Ok(directory) = sys::inode_of_root(at) else {
+                continue;
+            };
+            let below = source.strip_prefix(at).ok()?;
+            let plain = |step: Component| matches!(step, Component::Normal(_));
+            if !below.components().all(plain) {
+                return None;
+            }
+            let below: PathBuf = below.components().collect();
+            let below = below.into_os_string().into_vec();
+            let planned = Below::new(directory.identity, &below, 0, below.len());
+            let kind = *self.tree.planned.get(&planned)?;
+            let (source, at) = (source.to_owned(), (at.to_owned(), directory));
+            let id = self.tree.hosts.add_to_come(source, at, below, kind);
+            return Some((id, kind));
+        }
+        None
     }
 
     fn judge(
@@ -185,6 +291,8 @@ impl Planner {
             There::Existing(there) if there == kind => Ok(Status::Present),
             There::Existing(_) => Err((here(), Cause::WrongKind { needed: kind })),
             There::Unknown => Ok(self.unjudged(mount, found.place.mount)),
+            // crun takes no link's place by a file of another kind: it wants it to be there.
+            There::Missing { .. } if !mount.follow => Ok(Status::Undecided),
             There::Missing { existing } => {
                 let path = found.place.path.clone();
                 self.missing(host, path, existing, kind)
@@ -245,6 +353,22 @@ impl Planner {
         existing: usize,
         kind: MountpointKind,
     ) -> Result<Status, (usize, Cause)> {
+        if !self.tree.hosts.is_to_come(host) {
+            return self.missing_below(host, path, existing, kind);
+        }
+        let (host, whole) = self.tree.hosts.real(host, &path);
+        let before = whole.len() - path.len();
+        self.missing_below(host, whole, 0, kind)
+            .map_err(|(end, cause)| (end.saturating_sub(before), cause))
+    }
+
+    fn missing_below(
+        &mut self,
+        host: HostId,
+        path: Vec<u8>,
+        existing: usize,
+        kind: MountpointKind,
+    ) -> Result<Status, (usize, Cause)> {
         let base = path.get(..existing).unwrap_or_default();
         let Judged {
             identity,
@@ -293,6 +417,18 @@ impl Planner {
             identity,
             from,
         }))
+    }
+}
+
+/// The text of the link that crun makes in the place of a mount.
+fn copied_link(content: &Content) -> Option<Vec<u8>> {
+    match content {
+        Content::Bind {
+            source,
+            link: LinkSource::Copied,
+            ..
+        } => sys::text_of_link(source).ok(),
+        _ => None,
     }
 }
 

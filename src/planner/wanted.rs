@@ -2,8 +2,8 @@
 //! What the checkpoint needs beyond the configuration, as mounts of the plan.
 
 use super::{Planner, failed};
-use crate::checkpoint::{self, Inside, KindBy, Known, Wanted};
-use crate::error::Cause;
+use crate::checkpoint::{self, Compared, InCheckpoint, Inside, KindBy, Known, Parent, Wanted};
+use crate::error::{Cause, Failure};
 use crate::hosts::{HostId, Seen};
 use crate::images::Namespace;
 use crate::mount::{Content, Mount, MountpointKind};
@@ -22,18 +22,26 @@ impl Planner {
             return;
         }
         let mut known = Vec::with_capacity(self.mounts.len());
-        for planned in &self.mounts {
+        for (index, planned) in self.mounts.iter().enumerate() {
+            let is_broken = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
             known.push(Known {
                 resolved: &planned.resolved,
                 destination: planned.mount.destination.relative(),
                 is_bind: matches!(planned.mount.content, Content::Bind { .. }),
-                parent: planned.status.failure().is_none().then(|| {
-                    let parent = planned.parent.and_then(|parent| self.mounts.get(parent));
-                    parent.map_or(&[][..], |parent| &parent.resolved)
-                }),
+                parent: if planned.status.failure().is_some_and(is_broken) {
+                    Parent::Broken
+                } else if self.ids.contains_key(&index) {
+                    planned.parent.map_or(Parent::Rootfs, Parent::Mount)
+                } else {
+                    Parent::Unplaced
+                },
             });
         }
-        for wanted in checkpoint::wanted(namespaces, &known, masked) {
+        let Compared { wanted, has } = checkpoint::compare(namespaces, &known, masked);
+        for (planned, has) in self.mounts.iter_mut().zip(has) {
+            planned.in_checkpoint = has;
+        }
+        for wanted in wanted {
             if let Some(planned) = self.plan_wanted(wanted, root) {
                 self.mounts.push(planned);
             }
@@ -48,6 +56,8 @@ impl Planner {
             destination: ContainerPath::from_plain(wanted.mountpoint.clone()),
             file_system: wanted.file_system,
             content: Content::Other,
+            no_path: None,
+            follow: false,
             written,
         };
         let kind = match wanted.kind {
@@ -74,6 +84,7 @@ impl Planner {
             status,
             mount,
             origin: Origin::Checkpoint,
+            in_checkpoint: InCheckpoint::Own,
         })
     }
 

@@ -195,6 +195,7 @@ fn status(task: Task, planned: &PlannedMount, outcome: &Outcome) -> &'static str
         (Status::Missing(_), _) => "missing",
         (Status::Restored, _) => "restored",
         (Status::Kernel, _) => "kernel",
+        (Status::Link, _) => "link",
         (Status::Unjudged(_), _) => "unjudged",
         (Status::Undecided, _) => "undecided",
     }

@@ -205,7 +205,9 @@ impl Summary {
                 (_, Some(_)) | (Status::Failed(_), None) => sum.failed += 1,
                 (Status::Missing(_), None) => sum.missing += 1,
                 (Status::Unjudged(_) | Status::Undecided, None) => sum.unjudged += 1,
-                (Status::Present | Status::Restored | Status::Kernel, None) => sum.present += 1,
+                (Status::Present | Status::Restored | Status::Kernel | Status::Link, None) => {
+                    sum.present += 1;
+                }
             }
             for created in &outcome.created {
                 match created.kind {

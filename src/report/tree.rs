@@ -224,6 +224,7 @@ fn row(planned: &PlannedMount) -> Row {
         Status::Missing(_) => ("MISSING", YELLOW),
         Status::Restored => ("by CRIU", DIM),
         Status::Kernel => ("by kernel", DIM),
+        Status::Link => ("a link", DIM),
         Status::Unjudged(_) => ("unknown", DIM),
         Status::Undecided => ("MISSING?", YELLOW),
         Status::Failed(_) => ("FAILED", RED),

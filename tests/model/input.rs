@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use premount::bundle::State;
-use premount::checkpoint::{KindBy, Known, wanted};
+use premount::checkpoint::{KindBy, Known, Parent, compare};
 use premount::config::{self, Config, Sections};
 use premount::error::Error;
 
@@ -44,6 +44,9 @@ pub fn config(bytes: &[u8]) {
             assert!(config.rootfs.is_absolute());
             for mount in config.mounts {
                 assert!(mount.source().is_none_or(|source| source.is_absolute()));
+                if mount.no_path.is_some() {
+                    continue;
+                }
                 let path = mount.destination.relative();
                 assert!(path.len() < 4096 && !path.contains(&0));
                 let mut names = path.split(|&byte| byte == b'/');
@@ -73,24 +76,24 @@ pub fn images(bytes: &[u8]) {
             resolved: b"data",
             destination: b"data",
             is_bind: true,
-            parent: Some(b""),
+            parent: Parent::Rootfs,
         },
         Known {
             resolved: b"run/secrets",
             destination: b"var/run/secrets",
             is_bind: true,
             // No image has it there: wherever one has it, that is where it is wanted.
-            parent: Some(b"elsewhere"),
+            parent: Parent::Unplaced,
         },
         Known {
             resolved: b"proc",
             destination: b"proc",
             is_bind: false,
-            parent: None,
+            parent: Parent::Broken,
         },
     ];
     let masked = ["/data/masked".to_owned()];
-    for wanted in wanted(&[namespace], &known, &masked) {
+    for wanted in compare(&[namespace], &known, &masked).wanted {
         let source = match wanted.kind {
             KindBy::Source(source) => Some(source),
             KindBy::Configuration(index) => {
