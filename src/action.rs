@@ -79,10 +79,10 @@ impl Untaken {
 }
 
 /// The bundles that the runtime names: its current directory, and what its command line has. None where
-/// CRIU's caller is no OCI runtime: those call it as `criu swrk`, and are called with `restore` themselves.
+/// CRIU's caller is no OCI runtime: those ask for a restore by a socket, and are called with `restore`
+/// themselves.
 fn directories_of_runtime(criu: i32) -> Vec<PathBuf> {
-    let is_swrk = |arguments: &[Vec<u8>]| arguments.get(1).is_some_and(|word| word == b"swrk");
-    if !procfs::arguments_of(criu).is_ok_and(|arguments| is_swrk(&arguments)) {
+    if !procfs::arguments_of(criu).is_ok_and(|arguments| is_asked_by_socket(&arguments)) {
         return Vec::new();
     }
     let Ok(runtime) = procfs::parent_of(criu) else {
@@ -102,6 +102,13 @@ fn directories_of_runtime(criu: i32) -> Vec<PathBuf> {
     std::iter::once(cwd)
         .chain(named.map(Path::to_owned))
         .collect()
+}
+
+/// Whether CRIU's command line says so: it was called as `criu swrk FD`, and has written what it was asked
+/// for over that by now, `criu: restore --rpc`, as one argument.
+fn is_asked_by_socket(arguments: &[Vec<u8>]) -> bool {
+    let is_title = |first: &Vec<u8>| first.starts_with(b"criu: restore --rpc");
+    arguments.first().is_some_and(is_title) || arguments.get(1).is_some_and(|word| word == b"swrk")
 }
 
 /// Takes the configuration in a directory, if it is an OCI container's and can be trusted.
@@ -215,6 +222,21 @@ mod tests {
         assert_eq!(process_of(Path::new("/proc/123/fd/7")), Some(123));
         assert_eq!(process_of(Path::new("/var/lib/images")), None);
         assert_eq!(process_of(Path::new("/proc/self/fd/7")), None);
+    }
+
+    #[test]
+    fn a_runtime_asks_criu_by_a_socket() {
+        let asked = |line: &str| {
+            let arguments: Vec<Vec<u8>> = line.split('|').map(Vec::from).collect();
+            is_asked_by_socket(&arguments)
+        };
+        assert!(asked("criu: restore --rpc -D /w/images|")); // 4.1
+        assert!(asked("criu: restore --rpc|")); // 4.3
+        assert!(asked("/usr/sbin/criu|swrk|3|"));
+        assert!(!asked("criu|restore|--rpc|-D|/w/images|"));
+        assert!(!asked("criu|restore|-D|swrk|"));
+        assert!(!asked("criu|service|"));
+        assert!(!asked(""));
     }
 
     #[test]

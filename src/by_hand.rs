@@ -6,7 +6,7 @@ use crate::bundle::{Bundle, State};
 use crate::cli::ByHand;
 use crate::create::{create, outcomes_of};
 use crate::error::Error;
-use crate::findings::findings;
+use crate::findings::{findings, is_fatal};
 use crate::images::Namespace;
 use crate::plan::{Plan, PlannedMount, Status};
 use crate::report::{self, Report};
@@ -44,14 +44,22 @@ pub fn run(task: Task, options: &ByHand) -> Result<Verdict, Error> {
     });
     // A whole checkpoint tells better than its mountpoints alone.
     let fails = findings.map(|all| all.iter().any(|finding| finding.criu.is_some()));
-    Ok(Verdict {
+    let mut verdict = Verdict {
         missing: task == Task::Check && fails.unwrap_or(is_missing),
-        failures: outcomes
-            .into_iter()
-            .filter_map(|outcome| outcome.failure)
-            .collect(),
-        doubts: Vec::new(),
-    })
+        ..Verdict::default()
+    };
+    for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
+        let Some(failure) = outcome.failure else {
+            continue;
+        };
+        // What the checkpoint doesn't mount needs no mountpoint.
+        if fails.is_some() && !is_fatal(planned, &failure) {
+            verdict.doubts.push(failure);
+        } else {
+            verdict.failures.push(failure);
+        }
+    }
+    Ok(verdict)
 }
 
 /// The bundle; none where there is only a checkpoint to show.

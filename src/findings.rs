@@ -105,9 +105,9 @@ pub fn findings(
             (status, _) => status,
         };
         // CRIU doesn't ask for a mountpoint that no mount of the checkpoint's is on. But the runtime
-        // has to get by with every mount of the configuration.
-        let is_only_missing = matches!(status, Status::Missing(_) | Status::Undecided);
-        if is_there(planned) || !is_only_missing {
+        // opens the source of every mount of the configuration.
+        let of_runtime = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
+        if is_there(planned) || status.failure().is_some_and(of_runtime) {
             all.extend(of_mountpoint(planned, status));
         }
         if !is_there(planned) {
@@ -254,7 +254,11 @@ fn unmapped(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> Vec
         .collect();
     let mut all = Vec::new();
     for mount in namespaces.iter().flat_map(|namespace| &namespace.mounts) {
-        let Some(key) = mount.external.as_deref() else {
+        let Some(key) = mount
+            .external
+            .as_deref()
+            .filter(|_| !mount.is_empty_directory())
+        else {
             continue;
         };
         let key = key.strip_prefix(b"/").unwrap_or(key);

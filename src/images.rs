@@ -64,6 +64,17 @@ pub struct MountImage {
     pub external: Option<Vec<u8>>,
 }
 
+impl MountImage {
+    /// Whether it is the empty directory that crun has below its state and binds over masked directories.
+    pub fn is_empty_directory(&self) -> bool {
+        let is_it = |path: &[u8]| path.split(|&byte| byte == b'/').next_back() == Some(EMPTY);
+        is_it(self.root.as_bytes()) && self.external.as_deref().is_some_and(is_it)
+    }
+}
+
+/// The name of crun's empty directory.
+const EMPTY: &[u8] = b".empty-directory";
+
 /// An absolute path without its leading slash, of plain components only; empty for the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CleanPath(Vec<u8>);

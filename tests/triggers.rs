@@ -412,6 +412,9 @@ fn the_configuration_beside_the_images_has_to_fit_them() {
     }
 }
 
+/// What somebody does to a world.
+type Change<'a> = &'a dyn Fn(&World);
+
 /// An advisory of 2026: any user could have root make inodes anywhere, as that user's.
 #[test]
 fn a_configuration_that_others_can_have_written_is_not_taken() {
@@ -424,7 +427,7 @@ fn a_configuration_that_others_can_have_written_is_not_taken() {
     };
     let chown = |path: &Path| std::os::unix::fs::chown(path, Some(1000), None).unwrap();
     let config = |world: &World| world.path("bundle/config.json");
-    let changes: [(&str, &dyn Fn(&World)); 8] = [
+    let changes: [(&str, Change); 8] = [
         ("belongs to user 1000", &|world| chown(&config(world))),
         ("others can write to", &|world| chmod(&config(world), 0o646)),
         ("others can write to", &|world| chmod(&config(world), 0o664)),

@@ -208,6 +208,9 @@ impl View<'_> {
         if let Some(index) = self.known.of(mount) {
             return KindBy::Configuration(index);
         }
+        if mount.is_empty_directory() {
+            return KindBy::Checkpoint(MountpointKind::Directory);
+        }
         if let Some(key) = &mount.external {
             // A masked file is /dev/null to the container, a masked directory a tmpfs of its own.
             let is_masked = masked.iter().any(|path| {

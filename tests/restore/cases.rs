@@ -279,6 +279,21 @@ pub const CASES: &[Case] = &[
         ..NOTHING
     },
     Case {
+        // runc calls both mounts at /data by that name, and CRIU binds the source where the tmpfs was.
+        name: "a_mount_in_a_tmpfs_on_a_bind_through_a_link",
+        runtimes: &[Runc],
+        links: &[("run/s2", "../data")],
+        sources: &[("bound", Source::Directory), ("nested", Source::Directory)],
+        mounts: &[
+            bind("/data", "bound"),
+            tmpfs("/run/s2"),
+            bind("/run/s2/n", "nested"),
+        ],
+        made: &[Made::Directory("bound", "n")],
+        fails_without: &[Runc],
+        ..NOTHING
+    },
+    Case {
         name: "brand_new_sources",
         sources: &[("bound", Source::Tmpfs), ("nested", Source::Directory)],
         mounts: &[

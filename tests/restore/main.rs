@@ -13,6 +13,7 @@
 )]
 #![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::print_stdout)]
 
+mod alone;
 mod as_root;
 mod cases;
 #[path = "../common/mod.rs"]
@@ -31,6 +32,7 @@ mod matrix;
 mod model;
 mod node;
 mod packages;
+mod planted;
 mod podman;
 mod workload;
 mod world;
@@ -41,6 +43,8 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let mut tests = matrix::tests();
     tests.extend(first_start::tests());
+    tests.extend(alone::tests());
+    tests.extend(planted::tests());
     tests.extend(as_root::tests());
     tests.extend(differential::tests());
     tests.extend(workload::tests());

@@ -110,7 +110,9 @@ impl World {
             return;
         }
         fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        for applet in ["sh", "sleep", "echo", "mount", "mkdir", "touch", "unshare"] {
+        for applet in [
+            "sh", "sleep", "echo", "mount", "mkdir", "touch", "unshare", "umount", "rmdir",
+        ] {
             symlink("busybox", bin.join(applet)).unwrap();
         }
     }
@@ -280,9 +282,9 @@ impl World {
         }
     }
 
-    /// Lets premount make the mountpoints as it is called by hand.
+    /// Lets premount make the mountpoints as it is called by hand, for the checkpoint that is there.
     pub fn apply() {
-        let ended = Self::call_premount(&["apply", "--bundle", BUNDLE]);
+        let ended = Self::call_premount(&["apply", "--bundle", BUNDLE, "--images", IMAGES]);
         assert_eq!(ended.status, 0, "{}", ended.stderr);
     }
 
