@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use common::inputs::Input;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use premount::budget::Budget;
 use premount::checkpoint::{self, Known};
 use premount::config::{self, Sections};
 use premount::escape::Escaped;
@@ -59,7 +60,7 @@ fn configurations(criterion: &mut Criterion) {
         criterion.bench_function(&format!("plan, {name}, none there"), |bencher| {
             bencher.iter_batched(
                 parse,
-                |config| Plan::new(config, &[]).unwrap(),
+                |config| Plan::new(config, &[], Budget::default()).unwrap(),
                 BatchSize::PerIteration,
             );
         });
@@ -81,11 +82,14 @@ fn checkpoints(criterion: &mut Criterion) {
     }];
     let namespaces = [parse()];
     assert_eq!(
-        checkpoint::compare(&namespaces, &known, &[]).wanted.len(),
+        checkpoint::compare(&namespaces, &known, &[], 10_000)
+            .wanted
+            .unwrap()
+            .len(),
         10_000
     );
     criterion.bench_function("images, 10,000 mounts: what is wanted", |bencher| {
-        bencher.iter(|| checkpoint::compare(black_box(&namespaces), &known, &[]));
+        bencher.iter(|| checkpoint::compare(black_box(&namespaces), &known, &[], 10_000));
     });
 }
 

@@ -2,6 +2,7 @@
 //! What people and scripts call: `plan`, `apply` and `check`. Who calls answers for the bundle that is
 //! named, and gets all of it on standard output.
 
+use crate::budget::Budget;
 use crate::bundle::{Bundle, State};
 use crate::cli::ByHand;
 use crate::create::{create, outcomes_of};
@@ -21,14 +22,17 @@ pub fn run(task: Task, options: &ByHand) -> Result<Verdict, Error> {
         return Ok(Verdict::default());
     };
     let (bundle, config) = bundle.config()?;
-    let owner = config.owner;
+    let owner = config.owner.clone();
     let externals = config.externals.clone();
     let namespaces = namespaces_of(options)?;
-    let mut plan = Plan::new(config, &namespaces)?;
+    let mut plan = Plan::new(config, &namespaces, Budget::of(options.max_inodes))?;
     let outcomes = match task {
         Task::Plan | Task::Check => outcomes_of(&plan),
-        Task::Apply => create(&mut plan, owner),
+        Task::Apply => create(&mut plan, &owner),
     };
+    if let Some(most) = plan.too_many {
+        report::log_too_many(most);
+    }
     let checkpoint = options.checkpoint.as_ref();
     let made = (task == Task::Apply).then_some(outcomes.as_slice());
     let findings = checkpoint.map(|_| findings(&plan, made, &namespaces, &externals));
@@ -45,7 +49,8 @@ pub fn run(task: Task, options: &ByHand) -> Result<Verdict, Error> {
     // A whole checkpoint tells better than its mountpoints alone.
     let fails = findings.map(|all| all.iter().any(|finding| finding.criu.is_some()));
     let mut verdict = Verdict {
-        missing: task == Task::Check && fails.unwrap_or(is_missing),
+        // What wasn't looked at counts as missing.
+        missing: plan.too_many.is_some() || task == Task::Check && fails.unwrap_or(is_missing),
         ..Verdict::default()
     };
     for (planned, outcome) in plan.mounts.iter().zip(outcomes) {

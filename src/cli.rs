@@ -145,6 +145,10 @@ pub struct ByHand {
     /// can be restored. plan shows it alone, without a bundle
     #[arg(long, value_name = "PATH", value_parser = path(), conflicts_with = "images")]
     pub checkpoint: Option<PathBuf>,
+    /// Most directories and files to make [default: 100000 for the mounts of the configuration, and
+    /// 10000 for what only the checkpoint has]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_inodes: Option<usize>,
     /// How to report on standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

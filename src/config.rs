@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::json;
 use crate::mount::Mount;
+use crate::owner::Owner;
 
 /// The file's name in a bundle (runtime-spec bundle.md).
 pub const FILE_NAME: &str = "config.json";
@@ -30,7 +31,7 @@ pub struct Config {
     pub rootfs: PathBuf,
     /// `mounts`, in their order.
     pub mounts: Vec<Mount>,
-    /// Who owns what the container's root creates.
+    /// In whose name what is missing is made.
     pub owner: Owner,
     /// What the runtime gives CRIU besides binds.
     pub externals: Externals,
@@ -43,15 +44,6 @@ pub struct Externals {
     pub masked: Vec<String>,
     /// `linux.devices`, by their paths.
     pub devices: Vec<String>,
-}
-
-/// A user and a group of the host's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Owner {
-    /// The user's number.
-    pub uid: u32,
-    /// The group's number.
-    pub gid: u32,
 }
 
 /// The parts of a configuration that premount uses, by one way through its text.
@@ -187,10 +179,7 @@ impl Config {
     }
 
     fn new(rootfs: PathBuf, mounts: Vec<Mount>, linux: WrittenLinux) -> Self {
-        let owner = Owner {
-            uid: mapped_root(linux.uid_mappings.as_deref()),
-            gid: mapped_root(linux.gid_mappings.as_deref()),
-        };
+        let owner = Owner::of(linux.uid_mappings.as_deref(), linux.gid_mappings.as_deref());
         let devices = linux.devices.unwrap_or_default();
         Self {
             rootfs,
@@ -267,16 +256,6 @@ fn optional_object<T: Default + serde::de::DeserializeOwned>(
     )
 }
 
-/// The host's number for the container's 0 (user_namespaces(7)); without a mapping, 0 itself.
-fn mapped_root(mappings: Option<&[LinuxIdMapping]>) -> u32 {
-    let root = |map: &&LinuxIdMapping| map.container_id() == 0 && map.size() > 0;
-    mappings
-        .unwrap_or_default()
-        .iter()
-        .find(root)
-        .map_or(0, LinuxIdMapping::host_id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,21 +272,6 @@ mod tests {
     fn relative_paths_start_at_the_bundle() {
         let config = parsed(r#"{"root":{"path":"rootfs"},"mounts":[]}"#).unwrap();
         assert_eq!(config.rootfs, Path::new("/bundle/rootfs"));
-    }
-
-    #[test]
-    fn the_owner_is_the_mapped_root() {
-        let text = r#"{"root":{"path":"r"},"mounts":[],"linux":{
-            "uidMappings":[{"containerID":1,"hostID":5,"size":1},
-                           {"containerID":0,"hostID":100000,"size":1}],
-            "gidMappings":[{"containerID":0,"hostID":200000,"size":9}]}}"#;
-        assert_eq!(
-            parsed(text).unwrap().owner,
-            Owner {
-                uid: 100_000,
-                gid: 200_000
-            }
-        );
     }
 
     #[test]

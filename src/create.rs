@@ -2,22 +2,22 @@
 //! The last step: makes what a plan found missing. It never opens, empties, replaces or changes
 //! anything that is there, and follows no link.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use nix::errno::Errno;
 use tracing::info;
 
-use crate::config::Owner;
+use crate::budget::Lines;
 use crate::error::{Cause, Failure};
 use crate::escape::Quoted;
 use crate::hosts::{HostId, Hosts};
 use crate::log::{self, TARGET};
 use crate::mount::MountpointKind;
+use crate::owner::{Mapped, Owner};
 use crate::path::component_ends;
 use crate::plan::{Missing, Plan, PlannedMount, Status};
-use crate::sys::{self, InodeKind};
+use crate::sys::{self, InodeKind, Powers};
 
 /// What became of a mount of the plan.
 #[derive(Debug, Default)]
@@ -29,16 +29,16 @@ pub struct Outcome {
 }
 
 /// A new inode.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Created {
-    /// Its host path.
-    pub path: PathBuf,
+    /// The end of its path in the path of the mountpoint ([`Missing::path`]).
+    pub end: usize,
     /// What it is.
     pub kind: MountpointKind,
 }
 
 /// Makes all that can be made, in the order of the plan; an outcome for each of its mounts.
-pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
+pub fn create(plan: &mut Plan, owner: &Owner) -> Vec<Outcome> {
     let Plan { mounts, hosts, .. } = plan;
     if !mounts
         .iter()
@@ -47,41 +47,38 @@ pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
         return outcomes_of(plan);
     }
     sys::reset_umask();
-    let ready = if owner == Owner::default() {
-        Ok(())
-    } else {
-        sys::create_as(owner.uid, owner.gid).map_err(Cause::system("setfsuid"))
-    };
+    let mut ready = Creator::new(owner);
     let mut kept = None;
-    let make = |planned: &PlannedMount| -> Outcome {
+    let mut lines = Lines::default();
+    let mut make = |planned: &PlannedMount| -> Outcome {
         let mount = planned.mount.written.as_bytes();
         match &planned.status {
             Status::Missing(missing) => {
                 let kind = planned.kind.unwrap_or(MountpointKind::Directory);
-                let mut making = Making {
-                    hosts: &mut *hosts,
-                    mount,
-                    missing,
-                    kept: &mut kept,
-                    created: Vec::new(),
+                let mut created = Vec::new();
+                let made = match &mut ready {
+                    Ok(creator) => Making {
+                        hosts: &mut *hosts,
+                        creator,
+                        mount,
+                        missing,
+                        kept: &mut kept,
+                        lines: &mut lines,
+                        created: &mut created,
+                    }
+                    .make(kind),
+                    Err(cause) => Err((missing.path.len(), *cause)),
                 };
-                let made = ready.map_err(|cause| (missing.path.len(), cause));
-                let failure = made
-                    .and_then(|()| making.make(kind))
-                    .err()
-                    .map(|(end, cause)| {
-                        let path = missing.path.get(..end).unwrap_or_default();
-                        let host_path = Some(making.hosts.path(missing.host, path));
-                        Failure {
-                            mount: mount.to_owned(),
-                            host_path,
-                            cause,
-                        }
-                    });
-                Outcome {
-                    created: making.created,
-                    failure,
-                }
+                let failure = made.err().map(|(end, cause)| {
+                    let path = missing.path.get(..end).unwrap_or_default();
+                    let host_path = Some(hosts.path(missing.host, path));
+                    Failure {
+                        mount: mount.to_owned(),
+                        host_path,
+                        cause,
+                    }
+                });
+                Outcome { created, failure }
             }
             status => Outcome {
                 created: Vec::new(),
@@ -89,7 +86,58 @@ pub fn create(plan: &mut Plan, owner: Owner) -> Vec<Outcome> {
             },
         }
     };
-    mounts.iter().map(make).collect()
+    let outcomes = mounts.iter().map(&mut make).collect();
+    if lines.unsaid() > 0 {
+        info!(target: TARGET, "created {} more that are not listed", lines.unsaid());
+    }
+    outcomes
+}
+
+/// In whose name all of it is made, with what powers.
+struct Creator<'a> {
+    /// The users and groups that the container's root has power over; none: all.
+    mapped: Option<&'a Mapped>,
+    powers: Option<Powers>,
+}
+
+impl<'a> Creator<'a> {
+    fn new(owner: &'a Owner) -> Result<Self, Cause> {
+        let mapped = owner.mapped.as_ref();
+        if mapped.is_none() && (owner.uid, owner.gid) == (0, 0) {
+            return Ok(Self {
+                mapped,
+                powers: None,
+            });
+        }
+        if mapped.is_some() {
+            sys::leave_groups().map_err(Cause::system("setgroups"))?;
+        }
+        let powers = Powers::create_as(owner.uid, owner.gid).map_err(Cause::system("setfsuid"))?;
+        Ok(Self {
+            mapped,
+            powers: Some(powers),
+        })
+    }
+
+    /// Takes the powers of the container's root over what is in `directory`: over an inode whose owner or
+    /// group its user namespace has no number for it has none but those of its user and group.
+    fn face(&mut self, directory: BorrowedFd) -> Result<(), Cause> {
+        let (Some(mapped), Some(powers)) = (self.mapped, &mut self.powers) else {
+            return Ok(());
+        };
+        let access = sys::access(directory).map_err(Cause::system("fstat"))?;
+        powers
+            .set(mapped.has(access.uid, access.gid))
+            .map_err(Cause::system("capset"))
+    }
+
+    /// Takes the powers of the caller, to look.
+    fn look_around(&mut self) -> Result<(), Cause> {
+        match &mut self.powers {
+            Some(powers) => powers.set(true).map_err(Cause::system("capset")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The outcomes of a plan that stays one.
@@ -116,15 +164,17 @@ struct Kept {
     directory: OwnedFd,
 }
 
-struct Making<'a> {
+struct Making<'a, 'b> {
     hosts: &'a mut Hosts,
+    creator: &'a mut Creator<'b>,
     mount: &'a [u8],
     missing: &'a Missing,
     kept: &'a mut Option<Kept>,
-    created: Vec<Created>,
+    lines: &'a mut Lines,
+    created: &'a mut Vec<Created>,
 }
 
-impl Making<'_> {
+impl Making<'_, '_> {
     /// Makes the directories that are missing, and the mountpoint itself as a `kind`. The error has
     /// the end of the path that it is about.
     fn make(&mut self, kind: MountpointKind) -> Result<(), (usize, Cause)> {
@@ -145,6 +195,7 @@ impl Making<'_> {
         let existing = *existing;
         let at = |cause| (existing, cause);
         let base = path.get(..existing).unwrap_or_default();
+        self.creator.look_around().map_err(at)?;
         // None: the root itself, which was what it has been when it was opened.
         let mut directory = None;
         let mut found = self.hosts.identity(*host);
@@ -161,7 +212,36 @@ impl Making<'_> {
         if found != Some(*identity) {
             return Err(at(Cause::Changed));
         }
+        self.go_through(existing)?;
         self.make_from(existing, directory, kind)
+    }
+
+    /// Whether the container's root could get to the directory that the first `existing` bytes of the path
+    /// lead to: it has to go through all directories before it.
+    fn go_through(&mut self, existing: usize) -> Result<(), (usize, Cause)> {
+        if self.creator.mapped.is_none() {
+            return Ok(());
+        }
+        let Missing { host, path, .. } = self.missing;
+        let base = path.get(..existing).unwrap_or_default();
+        for end in std::iter::once(0).chain(component_ends(base)) {
+            let at = |cause| (end, cause);
+            self.creator.look_around().map_err(at)?;
+            let prefix = path.get(..end).unwrap_or_default();
+            let opened = match end {
+                0 => None,
+                _ => Some(self.hosts.directory(*host, prefix).map_err(at)?),
+            };
+            let directory = match &opened {
+                Some(directory) => directory.as_fd(),
+                None => self.hosts.root(*host).map_err(at)?,
+            };
+            self.creator.face(directory).map_err(at)?;
+            sys::search(directory)
+                .map_err(Cause::system("openat"))
+                .map_err(at)?;
+        }
+        Ok(())
     }
 
     /// Whether the mountpoint belongs into the directory that was kept.
@@ -227,6 +307,7 @@ impl Making<'_> {
             Some(directory) => directory.as_fd(),
             None => self.hosts.root(id)?,
         };
+        self.creator.face(parent)?;
         // Create first and look then: what came in between (another premount, the container) is
         // found by the same look.
         let (operation, made) = match kind {
@@ -272,12 +353,15 @@ impl Making<'_> {
     }
 
     fn note(&mut self, end: usize, kind: MountpointKind) {
+        self.created.push(Created { end, kind });
+        if !self.lines.take(end + self.mount.len()) {
+            return;
+        }
         let prefix = self.missing.path.get(..end).unwrap_or_default();
         let path = self.hosts.path(self.missing.host, prefix);
         log::about_mount("created", self.mount, Some(&path), || {
             let (path, mount) = (Quoted(path.as_os_str().as_bytes()), Quoted(self.mount));
             info!(target: TARGET, "created {kind} path={path} mount={mount}");
         });
-        self.created.push(Created { path, kind });
     }
 }

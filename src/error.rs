@@ -146,6 +146,8 @@ pub enum Cause {
     },
     /// The path in the container's view is longer than `PATH_MAX`.
     TooLong,
+    /// More is missing than one call makes.
+    TooMany,
     /// The directory that was looked at is not the one that is there now.
     Changed,
     /// A system call.
@@ -177,6 +179,7 @@ impl Cause {
                 needed: MountpointKind::File,
             } => Errno::EISDIR,
             Self::TooLong => Errno::ENAMETOOLONG,
+            Self::TooMany => Errno::EDQUOT,
             Self::Changed => Errno::ESTALE,
         }
     }
@@ -187,6 +190,7 @@ impl Cause {
             Self::Source(_) => "open",
             Self::System { operation, .. } => operation,
             Self::WrongKind { .. } | Self::Below => "mount",
+            Self::TooMany => "mkdirat",
             Self::Loop | Self::NotADirectory | Self::TooLong | Self::Changed => "openat2",
         }
     }
@@ -206,6 +210,9 @@ impl Display for Cause {
                 needed: MountpointKind::File,
             } => out.write_str("the mountpoint has to be a file, and a directory is there"),
             Self::TooLong => out.write_str("the path is too long"),
+            Self::TooMany => {
+                out.write_str("more is missing than one call makes (see --max-inodes)")
+            }
             Self::Changed => out.write_str("the directory was exchanged meanwhile"),
             Self::System { .. } => out.write_str("the mountpoint can't be had"),
         }

@@ -144,7 +144,7 @@ pub fn is_fatal(planned: &PlannedMount, failure: &Failure) -> bool {
             planned.in_checkpoint == InCheckpoint::External
                 && matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
         }
-        Cause::Below | Cause::Loop | Cause::TooLong | Cause::Changed => false,
+        Cause::Below | Cause::Loop | Cause::TooLong | Cause::TooMany | Cause::Changed => false,
     }
 }
 

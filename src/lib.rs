@@ -12,6 +12,7 @@
 
 pub mod action;
 pub mod archive;
+pub mod budget;
 pub mod bundle;
 pub mod by_hand;
 pub mod checkpoint;
@@ -21,6 +22,7 @@ pub mod create;
 pub mod error;
 pub mod escape;
 pub mod findings;
+mod followed;
 pub mod hosts;
 pub mod images;
 pub mod input;
@@ -28,7 +30,9 @@ pub mod json;
 pub mod kernel_fs;
 pub mod log;
 pub mod mount;
+pub mod names;
 pub mod node;
+pub mod owner;
 pub mod path;
 pub mod plan;
 pub mod planner;

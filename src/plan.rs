@@ -18,6 +18,9 @@ pub struct Plan {
     pub mounts: Vec<PlannedMount>,
     /// The host's directories and files behind them.
     pub hosts: Hosts,
+    /// The checkpoint wants more inodes, or has more mounts, beyond the configuration than these: none of
+    /// them is planned.
+    pub too_many: Option<usize>,
 }
 
 /// A mount of the configuration, and its mountpoint.

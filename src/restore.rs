@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use tracing::{debug, info, warn};
 
 use crate::action::{self, Found, Untaken};
+use crate::budget::Budget;
 use crate::bundle::{Bundle, Refused, State};
 use crate::create::{Outcome, create};
 use crate::error::{Error, shown};
@@ -164,8 +165,9 @@ fn prepare(subject: Subject) -> Verdict {
     log::note("bundle", bundle.directory.as_os_str().as_encoded_bytes());
     let namespaces = images.as_deref().map(namespaces_in).unwrap_or_default();
     let planned = bundle.config().and_then(|(directory, config)| {
-        let (owner, externals) = (config.owner, config.externals.clone());
-        Ok((directory, owner, externals, Plan::new(config, &namespaces)?))
+        let (owner, externals) = (config.owner.clone(), config.externals.clone());
+        let plan = Plan::new(config, &namespaces, Budget::default())?;
+        Ok((directory, owner, externals, plan))
     });
     let (directory, owner, externals, mut plan) = match planned {
         Ok(planned) => planned,
@@ -182,7 +184,7 @@ fn prepare(subject: Subject) -> Verdict {
         );
         return Verdict::default();
     }
-    let outcomes = create(&mut plan, owner);
+    let outcomes = create(&mut plan, &owner);
     report::log_all(&plan, &outcomes);
     let verdict = verdict_of(&plan, outcomes);
     // The process is about to end, and the kernel frees all of it at once: closing each descriptor and

@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::Cause;
+use crate::followed::Followed;
 use crate::hosts::{HostId, Hosts, Seen};
 use crate::mount::MountpointKind;
+use crate::names::{NameId, Names, components};
 use crate::path::{self, component_ends};
 use crate::sys;
 
 /// A mount of the tree; the rootfs is the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MountId(usize);
 
 impl MountId {
@@ -62,7 +64,7 @@ struct Node {
     /// What is mounted in it, topmost, by the path in it.
     children: BTreeMap<Vec<u8>, MountId>,
     /// In a tmpfs: what the runtime makes there for the mounts above it.
-    made: BTreeMap<Vec<u8>, MountpointKind>,
+    made: Names,
     /// In a copy: what was mounted in what it is a copy of, by the path in it.
     copied: BTreeMap<Vec<u8>, MountId>,
     /// In a copy: what it is a copy of.
@@ -77,7 +79,7 @@ impl Node {
             above: Cell::new(id),
             resolved: Vec::new(),
             children: BTreeMap::new(),
-            made: BTreeMap::new(),
+            made: Names::default(),
             copied: BTreeMap::new(),
             covers: None,
         }
@@ -130,29 +132,12 @@ pub struct MountTree {
     nodes: Vec<Node>,
     /// The host's directories and files behind it.
     pub hosts: Hosts,
-    /// What is to be made on the host for the mounts so far. One source can show up in several
-    /// places, so this goes by where the host has it.
-    pub(crate) planned: BTreeMap<Below, MountpointKind>,
+    /// What is to be made on the host for the mounts so far, by the directory that is there already. One
+    /// source can show up in several places, so this goes by where the host has it.
+    pub(crate) planned: BTreeMap<(u64, u64), Names>,
     /// The links that the runtime makes in the place of mounts, by mount and path, with their texts.
-    pub(crate) links: BTreeMap<(MountId, Vec<u8>), Vec<u8>>,
-}
-
-/// A path that isn't there yet, by the directory that is.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Below {
-    directory: (u64, u64),
-    path: Vec<u8>,
-}
-
-impl Below {
-    /// The first `end` bytes of `path`, of which the first `existing` lead to `directory`.
-    pub(crate) fn new(directory: (u64, u64), path: &[u8], existing: usize, end: usize) -> Self {
-        let below = path.get(existing..end).unwrap_or_default();
-        Self {
-            directory,
-            path: below.strip_prefix(b"/").unwrap_or(below).to_owned(),
-        }
-    }
+    links: BTreeMap<(MountId, Vec<u8>), Vec<u8>>,
+    pub(crate) followed: Followed,
 }
 
 impl MountTree {
@@ -166,6 +151,7 @@ impl MountTree {
             hosts,
             planned: BTreeMap::new(),
             links: BTreeMap::new(),
+            followed: Followed::default(),
         }
     }
 
@@ -184,6 +170,7 @@ impl MountTree {
             ..Node::new(id, backing)
         };
         let Place { mount, path } = found.place.clone();
+        self.followed.changed(mount, &path);
         if let Backing::Tmpfs { copy_up: true } = node.backing {
             self.copy_up(&mut node, &found.place);
         }
@@ -197,15 +184,16 @@ impl MountTree {
             if let (Backing::Tmpfs { .. }, There::Missing { existing }) =
                 (&parent.backing, found.there)
             {
-                for end in component_ends(&path).filter(|&end| end > existing) {
-                    let kind = if end == path.len() {
-                        kind
-                    } else {
-                        MountpointKind::Directory
-                    };
-                    parent
-                        .made
-                        .insert(path.get(..end).unwrap_or_default().to_owned(), kind);
+                let mut at = NameId::TOP;
+                let mut end = 0;
+                for name in components(&path) {
+                    at = parent.made.add(at, name);
+                    end += name.len() + usize::from(end > 0);
+                    if end == path.len() {
+                        parent.made.set(at, kind);
+                    } else if end > existing {
+                        parent.made.set(at, MountpointKind::Directory);
+                    }
                 }
             }
             parent.children.insert(path, id);
@@ -228,12 +216,33 @@ impl MountTree {
         if let Backing::Tmpfs { copy_up } = below.backing {
             node.made = std::mem::take(&mut below.made);
             node.copied = std::mem::take(&mut below.copied);
-            node.copied.append(&mut below.children);
+            // One by one: there are few, and to append is to go through all that is there.
+            node.copied.extend(std::mem::take(&mut below.children));
             node.covers = below.covers.take();
             if !copy_up {
                 node.backing = Backing::Tmpfs { copy_up: false };
             }
         }
+    }
+
+    /// Has the runtime make a link at a place where nothing is.
+    pub(crate) fn add_link(&mut self, place: &Place, text: Vec<u8>) {
+        self.followed.changed(place.mount, &place.path);
+        self.links.insert((place.mount, place.path.clone()), text);
+    }
+
+    /// The text of the link that the runtime makes at a place, in the place of a mount.
+    pub(crate) fn link_to_be(&self, place: &Place) -> Option<Vec<u8>> {
+        if self.links.is_empty() {
+            return None;
+        }
+        let place = (place.mount, place.path.clone());
+        self.links.get(&place).cloned()
+    }
+
+    /// Whether the runtime makes links.
+    pub(crate) fn has_links_to_be(&self) -> bool {
+        !self.links.is_empty()
     }
 
     /// What lies behind a mount.
@@ -273,8 +282,9 @@ impl MountTree {
             if let Seen::Directory = self.hosts.look(id, base)? {
                 let directory = self.hosts.parent(id, base)?;
                 let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
-                let below = Below::new(inode.identity, &path, existing, path.len());
-                return Ok(self.planned.get(&below).copied());
+                let below = path.get(existing..).unwrap_or_default();
+                let planned = self.planned.get(&inode.identity);
+                return Ok(planned.and_then(|names| names.get(below)));
             }
         }
         Ok(None)

@@ -3,6 +3,7 @@
 //! what is still missing, as the kernel would go once it is there.
 
 use crate::error::Cause;
+use crate::followed::{End, Following};
 use crate::hosts::Seen;
 use crate::mount::MountpointKind;
 use crate::path::{self, ContainerPath, PATH_MAX, component_ends};
@@ -31,6 +32,7 @@ impl MountTree {
             rest: path.relative().to_vec(),
             clear: false,
             links: 0,
+            following: None,
         };
         walk.there = self.root_kind(walk.at.mount);
         match self.go(&mut walk) {
@@ -48,8 +50,10 @@ impl MountTree {
     fn go(&mut self, walk: &mut Walk) -> Result<(), Cause> {
         let mut whole = true;
         loop {
+            self.note_end(walk);
             if whole && !walk.rest.is_empty() && walk.is_plain() {
                 if let Some((mount, used)) = self.mount_on_the_way(&walk.at, &walk.rest) {
+                    walk.pass_to(used);
                     // All of this path was walked when the mount came here: nothing to look at.
                     walk.rest
                         .drain(..used.saturating_add(1).min(walk.rest.len()));
@@ -85,7 +89,7 @@ impl MountTree {
         let id = *id;
         let end = path::join(&walk.at.path, &walk.rest);
         // What stands in the place of a link of the runtime's is not for the host to say.
-        if end.len() >= PATH_MAX || !self.links.is_empty() {
+        if end.len() >= PATH_MAX || self.has_links_to_be() {
             return false;
         }
         let kind = match self.hosts.look(id, &end) {
@@ -110,6 +114,7 @@ impl MountTree {
         if walk.at.path.len() >= PATH_MAX {
             return Err(Cause::TooLong);
         }
+        walk.pass();
         if !walk.clear {
             if let Some(mount) = self.mounted_at(&walk.at) {
                 self.enter(walk, mount);
@@ -141,9 +146,18 @@ impl MountTree {
             Look::Seen(Seen::Blocked) => return Err(Cause::Changed),
             Look::Unknown => walk.there = There::Unknown,
             Look::Seen(Seen::Link(text)) => {
+                if let Some(end) = self.followed.end_of(&walk.at).filter(|_| walk.links == 0) {
+                    walk.links = end.links;
+                    walk.at = end.place;
+                    walk.there = There::Existing(MountpointKind::Directory);
+                    return Ok(true);
+                }
                 walk.links += 1;
                 if walk.links > MAX_LINKS {
                     return Err(Cause::Loop);
+                }
+                if walk.links == 1 {
+                    walk.following = Some(Following::new(&walk.at, walk.rest.len()));
                 }
                 if walk.rest.len() + text.len() >= 2 * PATH_MAX {
                     return Err(Cause::TooLong);
@@ -214,18 +228,28 @@ impl MountTree {
         Ok(())
     }
 
-    /// The text of the link that the runtime makes at a place, in the place of a mount.
-    fn link_to_be(&self, place: &Place) -> Option<Vec<u8>> {
-        if self.links.is_empty() {
-            return None;
-        }
-        let place = (place.mount, place.path.clone());
-        self.links.get(&place).cloned()
-    }
-
     fn enter(&self, walk: &mut Walk, mount: MountId) {
         walk.at = self.root_of(mount);
         walk.there = self.root_kind(walk.at.mount);
+        walk.pass();
+    }
+
+    /// Remembers where the first link of a walk has led, once that is known; but for ways through what is
+    /// still missing, which may become something.
+    fn note_end(&mut self, walk: &mut Walk) {
+        let Some(way) = &walk.following else {
+            return;
+        };
+        if walk.rest.len() > way.behind && walk.there == There::Existing(MountpointKind::Directory)
+        {
+            return;
+        }
+        let is_end = walk.rest.len() == way.behind
+            && walk.there == There::Existing(MountpointKind::Directory);
+        if let Some(way) = walk.following.take().filter(|_| is_end) {
+            let (place, links) = (walk.at.clone(), walk.links);
+            self.followed.remember(way, End { place, links });
+        }
     }
 }
 
@@ -240,9 +264,29 @@ struct Walk {
     /// Whether a link in the last place is followed.
     follow: bool,
     links: usize,
+    /// The first link that is being followed.
+    following: Option<Following>,
 }
 
 impl Walk {
+    /// Notes where the walk is now, if a link is being followed.
+    fn pass(&mut self) {
+        if let Some(way) = &mut self.following {
+            way.pass(self.at.mount, &self.at.path);
+        }
+    }
+
+    /// Notes all places from here to where the first `used` bytes of the rest lead.
+    fn pass_to(&mut self, used: usize) {
+        if let Some(way) = &mut self.following {
+            let rest = self.rest.get(..used).unwrap_or_default();
+            for end in component_ends(rest) {
+                let rest = rest.get(..end).unwrap_or_default();
+                way.pass(self.at.mount, &path::join(&self.at.path, rest));
+            }
+        }
+    }
+
     fn next_name(&mut self) -> Option<Vec<u8>> {
         loop {
             let end = self.rest.iter().position(|&byte| byte == b'/');

@@ -20,6 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use premount::budget::Budget;
 use premount::config::Config;
 use premount::create::create;
 use premount::plan::Plan;
@@ -277,9 +278,9 @@ fn exchange(phase: &AtomicU8, evil: &Path, component: &Path) -> u64 {
 
 fn premount(host: &Host, number: u64) {
     let config = host.config(number);
-    let owner = config.owner;
-    let mut plan = Plan::new(config, &[]).unwrap();
-    create(&mut plan, owner);
+    let owner = config.owner.clone();
+    let mut plan = Plan::new(config, &[], Budget::default()).unwrap();
+    create(&mut plan, &owner);
 }
 
 fn soak() -> u64 {

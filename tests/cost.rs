@@ -13,11 +13,14 @@ mod common;
 #[path = "../benches/bench/count.rs"]
 mod count;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::World;
 use common::inputs::Input;
 use count::{Call, instructions, system_calls};
 use libtest_mimic::{Arguments, Trial};
+use serde_json::{Value, json};
 
 /// The variable that says where the static release build is.
 const RELEASE: &str = "PREMOUNT_RELEASE_BINARY";
@@ -72,12 +75,13 @@ fn main() {
             "skipped: the costs of the release build: {RELEASE} is not set (make test sets it)"
         );
     }
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 6] = [
         ("the_program_stays_small", size),
         ("a_stage_with_nothing_to_do_stays_cheap", idle),
         ("a_pod_that_needs_nothing_stays_cheap", pod_there),
         ("a_pod_that_needs_four_directories_stays_cheap", pod_missing),
         ("a_thousand_mounts_that_need_nothing_stay_cheap", thousand),
+        ("four_times_the_mounts_cost_four_times_as_much", growth),
     ];
     let trials = tests.into_iter().map(|(name, test)| {
         let release = release.clone();
@@ -126,6 +130,88 @@ fn thousand(release: &Path) -> Result<(), String> {
     let call = Call::hook(release, &input);
     call.run();
     check(&call, &THOUSAND_THERE, || {})
+}
+
+/// Shapes of configurations whose cost could grow faster than they do, with so many mounts.
+type Shape = fn(&World, usize) -> Vec<Value>;
+const SHAPES: [(&str, Shape); 8] = [
+    ("stacked", |_, count| vec![tmpfs("/a", &[]); count]),
+    ("stacked copies", |_, count| {
+        vec![tmpfs("/a", &["tmpcopyup"]); count]
+    }),
+    ("copies with mounts in them", |_, count| {
+        let pair = |index| {
+            let nested = format!("/a/{index}");
+            [tmpfs("/a", &["tmpcopyup"]), tmpfs(&nested, &[])]
+        };
+        (0..count / 2).flat_map(pair).collect()
+    }),
+    ("copies of binds", |world, count| {
+        let pair = |_| [tmpfs("/a", &["tmpcopyup"]), bind("/a", world, "vol")];
+        (0..count / 2).flat_map(pair).collect()
+    }),
+    ("in a lost mount", |world, count| {
+        let lost = bind("/lost", world, "gone");
+        let nested = (1..count).map(|index| tmpfs(&format!("/lost/{index}"), &[]));
+        std::iter::once(lost).chain(nested).collect()
+    }),
+    ("behind links", |world, count| {
+        world.directory("bundle/rootfs/real");
+        for index in 0..30 {
+            let text = "real/../".repeat(30) + &format!("l{}", index + 1);
+            world.link(&format!("bundle/rootfs/l{index}"), &text);
+        }
+        world.link("bundle/rootfs/l30", "/real");
+        let nested = (0..count).map(|index| tmpfs(&format!("/l0/{index}"), &[]));
+        nested.collect()
+    }),
+    ("deep", |world, count| {
+        let data = bind("/data", world, "vol");
+        let deep = "/d".repeat(500);
+        let nested = (0..count / 20).map(|index| tmpfs(&format!("/data/{index}{deep}"), &[]));
+        std::iter::once(data).chain(nested).collect()
+    }),
+    ("deep in a tmpfs", |_, count| {
+        let deep = "/d".repeat(500);
+        let nested = (0..count / 20).map(|index| tmpfs(&format!("/data/{index}{deep}"), &[]));
+        std::iter::once(tmpfs("/data", &[])).chain(nested).collect()
+    }),
+];
+
+fn tmpfs(at: &str, options: &[&str]) -> Value {
+    json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": options})
+}
+
+fn bind(at: &str, world: &World, source: &str) -> Value {
+    let source = world.path(source);
+    json!({"destination": at, "type": "bind", "source": source, "options": ["bind"]})
+}
+
+/// What is the same for each call counts for the smaller one: a linear cost stays below four times.
+fn growth(release: &Path) -> Result<(), String> {
+    let count = |shape: Shape, count: usize| {
+        let world = World::new();
+        world.directory("vol");
+        let mounts = shape(&world, count);
+        world.write_config(
+            &json!({"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "mounts": mounts}),
+        );
+        fs::write(world.path("state.json"), world.state()).unwrap();
+        instructions(&Call::hook_in(release, &world))
+    };
+    let mut failures = Vec::new();
+    for (name, shape) in SHAPES {
+        let (few, many) = (count(shape, 400)?, count(shape, 1600)?);
+        if many > few * 9 / 2 {
+            failures.push(format!(
+                "{name}: {few} instructions, and {many} for four times the mounts"
+            ));
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(failures.join("; "))
 }
 
 /// Counts a call, each time after `before`, and compares with its budget.

@@ -287,7 +287,7 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
             parent: parent(path),
         })
         .collect();
-    let wanted = compare(&[namespace], &known, &[]).wanted;
+    let wanted = compare(&[namespace], &known, &[], 100).wanted.unwrap();
     assert!(wanted.is_empty(), "{wanted:?}");
     // And from an archive, as CRI-O exports it.
     let directory = tempfile::tempdir().unwrap();

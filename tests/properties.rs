@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use premount::config::{Config, Owner};
+use premount::config::Config;
 use premount::escape::{Escaped, Quoted};
 use premount::path::{ContainerPath, component_ends, join};
 use proptest::prelude::*;
@@ -115,6 +115,6 @@ proptest! {
         let config = Config::parse(&text.to_string(), Path::new("c"), Path::new("/b")).unwrap();
         let root = maps.iter().find(|(inside, _, size)| *inside == 0 && *size > 0);
         let id = root.map_or(0, |(_, outside, _)| *outside);
-        prop_assert_eq!(config.owner, Owner { uid: id, gid: id });
+        prop_assert_eq!((config.owner.uid, config.owner.gid), (id, id));
     }
 }

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::common::World;
 use crate::common::inputs::Input;
 
 /// A call of a program.
@@ -31,9 +32,14 @@ impl Call {
 
     /// An OCI hook, as runc calls it on a restore with hooks.d/premount.json.
     pub fn hook(program: &Path, input: &Input) -> Self {
+        Self::hook_in(program, &input.world)
+    }
+
+    /// The same in a world with a state of its own.
+    pub fn hook_in(program: &Path, world: &World) -> Self {
         Self {
             arguments: vec!["hook".into()],
-            stdin: input.world.path("state.json"),
+            stdin: world.path("state.json"),
             ..Self::of(program)
         }
     }

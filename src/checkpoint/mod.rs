@@ -55,14 +55,20 @@ pub struct Wanted {
 /// What a checkpoint says beside a configuration.
 #[derive(Debug)]
 pub struct Compared {
-    /// What it needs beyond that, outermost first.
-    pub wanted: Vec<Wanted>,
+    /// What it needs beyond that, outermost first; none where that is too much.
+    pub wanted: Option<Vec<Wanted>>,
     /// For each mount of the configuration whether the checkpoint has it.
     pub has: Vec<InCheckpoint>,
 }
 
-/// Compares all mount namespaces of a checkpoint with the configuration. `masked` are `linux.maskedPaths`.
-pub fn compare(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> Compared {
+/// Compares all mount namespaces of a checkpoint with the configuration. `masked` are `linux.maskedPaths`;
+/// more than `most` mountpoints beyond it are too much.
+pub fn compare(
+    namespaces: &[Namespace],
+    known: &[Known],
+    masked: &[String],
+    most: usize,
+) -> Compared {
     let index = Index::new(known);
     let anchors = anchors(namespaces, &index);
     let mut seen = BTreeSet::new();
@@ -83,13 +89,14 @@ pub fn compare(namespaces: &[Namespace], known: &[Known], masked: &[String]) -> 
             let Some(found) = view.compare(mount, masked, &mut has) else {
                 continue;
             };
-            if seen.insert(found.at.clone()) {
+            if wanted.len() <= most && seen.insert(found.at.clone()) {
                 wanted.push(found);
             }
         }
     }
     // As they would have been made.
     wanted.sort_by(|a, b| a.at.cmp(&b.at));
+    let wanted = (wanted.len() <= most).then_some(wanted);
     Compared { wanted, has }
 }
 
@@ -274,8 +281,9 @@ mod tests {
                 .map_or("rootfs".to_owned(), |index| index.to_string());
             format!("{base}:{}", String::from_utf8_lossy(&inside.path))
         };
-        compare(&[namespace], known, &["/data/masked".to_owned()])
+        compare(&[namespace], known, &["/data/masked".to_owned()], 100)
             .wanted
+            .unwrap()
             .iter()
             .map(|wanted| match &wanted.kind {
                 KindBy::Checkpoint(kind) => format!("{} {kind}", shown(&wanted.at)),
@@ -421,7 +429,7 @@ mod tests {
             external(4, 2, 4, "/tok", "/data/token"),
         ];
         assert_eq!(
-            compare(&[Namespace { mounts }], &known, &[]).has,
+            compare(&[Namespace { mounts }], &known, &[], 100).has,
             [
                 InCheckpoint::External,
                 InCheckpoint::Own,
@@ -464,7 +472,7 @@ mod tests {
                 mount(14, 11, 4, "/", "/also-only-here"),
             ],
         };
-        let all = compare(&[main, other], &[DATA], &[]).wanted;
+        let all = compare(&[main, other], &[DATA], &[], 100).wanted.unwrap();
         let places: Vec<(Option<usize>, &[u8])> = all
             .iter()
             .map(|wanted| (wanted.at.mount, wanted.at.path.as_slice()))

@@ -4,23 +4,24 @@
 
 mod wanted;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::budget::Budget;
 use crate::checkpoint::InCheckpoint;
 use crate::config::Config;
 use crate::error::{Cause, Error, Failure};
 use crate::hosts::{HostId, Hosts};
 use crate::images::Namespace;
 use crate::mount::{Content, LinkSource, Mount, MountpointKind};
+use crate::names::NameId;
 use crate::path::{NoPath, component_ends};
 use crate::plan::{Missing, Origin, Plan, PlannedMount, Status};
 use crate::sys::{self, FileSystem};
-use crate::tree::{Backing, Below, Found, MountId, MountTree, Place, There};
+use crate::tree::{Backing, Found, MountId, MountTree, Place, There};
 use crate::walk::Stopped;
 
 /// How many directories up from a missing source one that is there is looked for.
@@ -29,7 +30,7 @@ const MOST_TO_COME: usize = 64;
 impl Plan {
     /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint's mount
     /// namespaces need beyond that.
-    pub fn new(config: Config, namespaces: &[Namespace]) -> Result<Self, Error> {
+    pub fn new(config: Config, namespaces: &[Namespace], budget: Budget) -> Result<Self, Error> {
         let mut hosts = Hosts::default();
         let unreadable = |errno| Error::Unreadable {
             file: config.rootfs.clone(),
@@ -53,13 +54,17 @@ impl Plan {
             ids: BTreeMap::new(),
             mounts: Vec::with_capacity(config.mounts.len()),
             judged: None,
+            inodes: budget.inodes,
         };
         for mount in config.mounts {
             planner.add(mount);
         }
-        planner.add_checkpoint(namespaces, &config.externals.masked, root);
+        planner.inodes = budget.beyond;
+        let masked = &config.externals.masked;
+        let too_many = planner.add_checkpoint(namespaces, masked, root, budget.beyond);
         Ok(Self {
             rootfs: config.rootfs,
+            too_many: too_many.then_some(budget.beyond),
             mounts: planner.mounts,
             hosts: planner.tree.hosts,
         })
@@ -77,6 +82,8 @@ struct Planner {
     mounts: Vec<PlannedMount>,
     /// The directory that something was last found missing in.
     judged: Option<Judged>,
+    /// How many more inodes may be planned.
+    inodes: usize,
 }
 
 /// A directory that something is missing in, and what it is.
@@ -139,8 +146,7 @@ impl Planner {
             }
         };
         if let There::Missing { .. } = found.there {
-            let Place { mount, path } = found.place.clone();
-            self.tree.links.insert((mount, path), text);
+            self.tree.add_link(&found.place, text);
         }
         self.placed(mount, &found.place, None, Status::Link)
     }
@@ -265,8 +271,7 @@ impl Planner {
             }
             let below: PathBuf = below.components().collect();
             let below = below.into_os_string().into_vec();
-            let planned = Below::new(directory.identity, &below, 0, below.len());
-            let kind = *self.tree.planned.get(&planned)?;
+            let kind = self.tree.planned.get(&directory.identity)?.get(&below)?;
             let (source, at) = (source.to_owned(), (at.to_owned(), directory));
             let id = self.tree.hosts.add_to_come(source, at, below, kind);
             return Some((id, kind));
@@ -389,27 +394,7 @@ impl Planner {
                 },
             ));
         }
-        let mut from = existing;
-        for end in component_ends(&path).filter(|&end| end > existing) {
-            let below = Below::new(identity, &path, existing, end);
-            let last = end == path.len();
-            match self.tree.planned.entry(below) {
-                Entry::Vacant(place) => {
-                    place.insert(if last {
-                        kind
-                    } else {
-                        MountpointKind::Directory
-                    });
-                }
-                Entry::Occupied(planned) => match *planned.get() {
-                    planned if last && planned != kind => {
-                        return Err((end, Cause::WrongKind { needed: kind }));
-                    }
-                    MountpointKind::File if !last => return Err((end, Cause::NotADirectory)),
-                    _ => from = end,
-                },
-            }
-        }
+        let from = self.reserve(identity, &path, existing, kind)?;
         Ok(Status::Missing(Missing {
             host,
             path,
@@ -417,6 +402,46 @@ impl Planner {
             identity,
             from,
         }))
+    }
+
+    /// Plans all that is missing of a path behind its first `existing` bytes, which lead to the directory
+    /// `identity`. Says from which byte on it is this mount's to make. The error has the end of the path
+    /// that it is about.
+    fn reserve(
+        &mut self,
+        identity: (u64, u64),
+        path: &[u8],
+        existing: usize,
+        kind: MountpointKind,
+    ) -> Result<usize, (usize, Cause)> {
+        let names = self.tree.planned.entry(identity).or_default();
+        let mut at = NameId::TOP;
+        let (mut start, mut from) = (existing, existing);
+        for end in component_ends(path).filter(|&end| end > existing) {
+            let name = path.get(start..end).unwrap_or_default();
+            let name = name.strip_prefix(b"/").unwrap_or(name);
+            let needed = if end == path.len() {
+                kind
+            } else {
+                MountpointKind::Directory
+            };
+            let there = names.child(at, name);
+            match there.and_then(|there| names.kind(there)) {
+                None => {
+                    self.inodes = self.inodes.checked_sub(1).ok_or((end, Cause::TooMany))?;
+                    at = names.add(at, name);
+                    names.set(at, needed);
+                }
+                Some(planned) if planned == needed => {
+                    at = there.unwrap_or(at);
+                    from = end;
+                }
+                Some(_) if end == path.len() => return Err((end, Cause::WrongKind { needed })),
+                Some(_) => return Err((end, Cause::NotADirectory)),
+            }
+            start = end;
+        }
+        Ok(from)
     }
 }
 

@@ -7,20 +7,27 @@ use crate::error::{Cause, Failure};
 use crate::hosts::{HostId, Seen};
 use crate::images::Namespace;
 use crate::mount::{Content, Mount, MountpointKind};
-use crate::path::{ContainerPath, component_ends};
+use crate::path::{ContainerPath, PATH_MAX, component_ends};
 use crate::plan::{Origin, PlannedMount, Status};
 use crate::tree::Backing;
 
+/// How many bytes come before a path below a mount where CRIU asks for it:
+/// `/tmp/.criu.mntns.XXXXXX/mnt-0000000001/`.
+const CRIU_ROOT: usize = 40;
+
 impl Planner {
+    /// Plans what a checkpoint wants, but for one that wants too much: says whether it does.
     pub(super) fn add_checkpoint(
         &mut self,
         namespaces: &[Namespace],
         masked: &[String],
         root: HostId,
-    ) {
+        most: usize,
+    ) -> bool {
         if namespaces.is_empty() {
-            return;
+            return false;
         }
+        let configured = self.mounts.len();
         let mut known = Vec::with_capacity(self.mounts.len());
         for (index, planned) in self.mounts.iter().enumerate() {
             let is_broken = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
@@ -37,15 +44,26 @@ impl Planner {
                 },
             });
         }
-        let Compared { wanted, has } = checkpoint::compare(namespaces, &known, masked);
+        let Compared { wanted, has } = checkpoint::compare(namespaces, &known, masked, most);
         for (planned, has) in self.mounts.iter_mut().zip(has) {
             planned.in_checkpoint = has;
         }
+        let Some(wanted) = wanted else {
+            return true;
+        };
         for wanted in wanted {
-            if let Some(planned) = self.plan_wanted(wanted, root) {
-                self.mounts.push(planned);
+            let Some(planned) = self.plan_wanted(wanted, root) else {
+                continue;
+            };
+            let is_over = |failure: &Failure| failure.cause == Cause::TooMany;
+            if planned.status.failure().is_some_and(is_over) {
+                // All or nothing: half of it would help nobody.
+                self.mounts.truncate(configured);
+                return true;
             }
+            self.mounts.push(planned);
         }
+        false
     }
 
     fn plan_wanted(&mut self, wanted: Wanted, root: HostId) -> Option<PlannedMount> {
@@ -116,6 +134,9 @@ impl Planner {
         path: &[u8],
         kind: Option<MountpointKind>,
     ) -> Result<Status, (usize, Cause)> {
+        if path.len() >= PATH_MAX - CRIU_ROOT {
+            return Err((0, Cause::TooLong));
+        }
         let ends: Vec<usize> = component_ends(path).collect();
         for end in ends.into_iter().rev().chain([0]) {
             let prefix = path.get(..end).unwrap_or_default();

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Report, Summary, lacking};
+use super::{Named, Report, Summary, named};
 use crate::Task;
-use crate::create::{Created, Outcome};
+use crate::budget::Lines;
+use crate::create::Outcome;
 use crate::error::Failure;
 use crate::escape::Escaped;
 use crate::findings::Finding;
@@ -27,6 +28,9 @@ struct Whole {
     rootfs: String,
     mounts: Vec<MountReport>,
     summary: Summary,
+    /// How many inodes are not listed, since there are too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    unlisted: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<Vec<FindingReport>>,
 }
@@ -87,6 +91,12 @@ struct ErrorReport {
     errno: String,
 }
 
+// serde asks by reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 pub(super) fn text(task: Task, report: &Report) -> String {
     let Report {
         bundle,
@@ -94,6 +104,14 @@ pub(super) fn text(task: Task, report: &Report) -> String {
         outcomes,
         findings,
     } = *report;
+    let mut lines = Lines::default();
+    let mounts = plan
+        .mounts
+        .iter()
+        .zip(outcomes)
+        .enumerate()
+        .map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome, &mut lines))
+        .collect();
     let report = Whole {
         version: VERSION,
         command: match task {
@@ -103,14 +121,9 @@ pub(super) fn text(task: Task, report: &Report) -> String {
         },
         bundle: path(bundle),
         rootfs: path(&plan.rootfs),
-        mounts: plan
-            .mounts
-            .iter()
-            .zip(outcomes)
-            .enumerate()
-            .map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome))
-            .collect(),
+        mounts,
         summary: Summary::new(plan, outcomes, task == Task::Apply),
+        unlisted: lines.unsaid(),
         findings: findings.map(|all| all.iter().map(finding).collect()),
     };
     pretty(&report)
@@ -161,11 +174,17 @@ fn mount(
     index: usize,
     planned: &PlannedMount,
     outcome: &Outcome,
+    lines: &mut Lines,
 ) -> MountReport {
-    let missing = if task == Task::Apply {
-        Vec::new()
-    } else {
-        lacking(plan, planned)
+    let inodes: Vec<InodeReport> = named(task, plan, planned, outcome, lines)
+        .map(|Named { path: at, kind }| InodeReport {
+            path: path(&at),
+            kind: kind.name(),
+        })
+        .collect();
+    let (missing, created) = match task {
+        Task::Apply => (Vec::new(), inodes),
+        Task::Plan | Task::Check => (inodes, Vec::new()),
     };
     MountReport {
         index,
@@ -181,8 +200,8 @@ fn mount(
         host_path: planned.host_path.as_deref().map(path),
         kind: planned.kind.map(MountpointKind::name),
         status: status(task, planned, outcome),
-        missing: inodes(&missing),
-        created: inodes(&outcome.created),
+        missing,
+        created,
         error: outcome.failure.as_ref().map(error),
     }
 }
@@ -208,14 +227,6 @@ fn error(failure: &Failure) -> ErrorReport {
         operation: failure.cause.operation(),
         errno: format!("{:?}", failure.cause.errno()),
     }
-}
-
-fn inodes(inodes: &[Created]) -> Vec<InodeReport> {
-    let report = |inode: &Created| InodeReport {
-        path: path(&inode.path),
-        kind: inode.kind.name(),
-    };
-    inodes.iter().map(report).collect()
 }
 
 fn path(path: &Path) -> String {

@@ -3,40 +3,32 @@
 
 use std::fmt::Write;
 
-use super::{Report, Summary, lacking};
+use super::{Named, Report, Summary, named};
 use crate::Task;
-use crate::create::Created;
+use crate::budget::Lines;
 use crate::error::shown;
 use crate::escape::Escaped;
-use crate::plan::PlannedMount;
 
 pub(super) fn text(task: Task, report: &Report) -> String {
     let Report { plan, outcomes, .. } = *report;
     let mut text = String::new();
+    let mut lines = Lines::default();
+    let what = if task == Task::Apply {
+        "created"
+    } else {
+        "missing"
+    };
+    // Writing to a string can't fail.
     for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
-        if task == Task::Apply {
-            lines(&mut text, "created", planned, &outcome.created);
-        } else {
-            lines(&mut text, "missing", planned, &lacking(plan, planned));
+        for Named { path, kind } in named(task, plan, planned, outcome, &mut lines) {
+            let mount = Escaped(planned.mount.written.as_bytes());
+            let _ = writeln!(text, "{what} {kind} {} for mount {mount}", shown(&path));
         }
     }
-    let _ = writeln!(
-        text,
-        "{}",
-        Summary::new(plan, outcomes, task == Task::Apply)
-    );
-    text
-}
-
-fn lines(text: &mut String, what: &str, planned: &PlannedMount, inodes: &[Created]) {
-    let mount = Escaped(planned.mount.written.as_bytes());
-    for inode in inodes {
-        // Writing to a string can't fail.
-        let _ = writeln!(
-            text,
-            "{what} {} {} for mount {mount}",
-            inode.kind,
-            shown(&inode.path)
-        );
+    if lines.unsaid() > 0 {
+        let _ = writeln!(text, "{what} {} more that are not listed", lines.unsaid());
     }
+    let sum = Summary::new(plan, outcomes, task == Task::Apply);
+    let _ = writeln!(text, "{sum}");
+    text
 }

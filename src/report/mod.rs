@@ -10,14 +10,15 @@ mod tree;
 use std::fmt::{self, Display, Formatter};
 use std::io::{IsTerminal, Write, stdout};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Task;
+use crate::budget::Lines;
 use crate::cli::Format;
-use crate::create::{Created, Outcome};
+use crate::create::Outcome;
 use crate::error::{Error, shown};
 use crate::escape::{Escaped, Quoted};
 use crate::findings::Finding;
@@ -155,27 +156,63 @@ pub fn log_all(plan: &Plan, outcomes: &[Outcome]) {
             _ => {}
         }
     }
+    if let Some(most) = plan.too_many {
+        log_too_many(most);
+    }
     info!(target: TARGET, "{}", Summary::new(plan, outcomes, true));
 }
 
-/// The inodes that a missing mountpoint lacks, outermost first, but for those that an earlier mount
-/// lacks too.
-fn lacking(plan: &Plan, planned: &PlannedMount) -> Vec<Created> {
-    let Status::Missing(Missing {
-        host, path, from, ..
-    }) = &planned.status
-    else {
-        return Vec::new();
+/// Says that a checkpoint wants too much.
+pub fn log_too_many(most: usize) {
+    warn!(
+        target: TARGET,
+        "the checkpoint wants more than {most} inodes, or has more than {most} mounts, beyond the \
+         configuration: none of them is made"
+    );
+}
+
+/// An inode that is named in a report.
+struct Named {
+    path: PathBuf,
+    kind: MountpointKind,
+}
+
+/// The inodes that a mountpoint lacks, or that were made for it, outermost first; as far as there is room
+/// for them.
+fn named<'a>(
+    task: Task,
+    plan: &'a Plan,
+    planned: &'a PlannedMount,
+    outcome: &'a Outcome,
+    lines: &'a mut Lines,
+) -> impl Iterator<Item = Named> + 'a {
+    let missing = match &planned.status {
+        Status::Missing(missing) => Some(missing),
+        _ => None,
     };
-    let ends = component_ends(path).filter(|end| end > from);
-    ends.map(|end| Created {
-        path: plan.hosts.path(*host, path.get(..end).unwrap_or_default()),
-        kind: match planned.kind {
-            Some(kind) if end == path.len() => kind,
-            _ => MountpointKind::Directory,
-        },
-    })
-    .collect()
+    // But for those that an earlier mount lacks too.
+    let lacking = missing.filter(|_| task != Task::Apply).map(|missing| {
+        let Missing { path, from, .. } = missing;
+        component_ends(path)
+            .filter(|end| end > from)
+            .map(|end| match planned.kind {
+                Some(kind) if end == path.len() => (end, kind),
+                _ => (end, MountpointKind::Directory),
+            })
+    });
+    let created = outcome.created.iter().map(|made| (made.end, made.kind));
+    let created = (task == Task::Apply).then_some(created);
+    let all = lacking
+        .into_iter()
+        .flatten()
+        .chain(created.into_iter().flatten());
+    let mount = planned.mount.written.len();
+    all.filter(move |&(end, _)| lines.take(end + mount))
+        .filter_map(move |(end, kind)| {
+            let Missing { host, path, .. } = missing?;
+            let path = plan.hosts.path(*host, path.get(..end).unwrap_or_default());
+            Some(Named { path, kind })
+        })
 }
 
 /// The sum of all.

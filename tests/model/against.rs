@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! premount, as a library, against the model.
 
+use premount::budget::Budget;
 use premount::config::Config;
 use premount::create::create;
 use premount::plan::{Plan, Status};
@@ -24,9 +25,9 @@ pub fn difference(container: &Container) -> Option<String> {
     let config =
         json!({"root": {"path": tree_path(base, 0)}, "mounts": container.mounts_json(base)});
     let config = Config::parse(&config.to_string(), &base.join("config.json"), base).unwrap();
-    let owner = config.owner;
-    let mut plan = Plan::new(config, &[]).unwrap();
-    let outcomes = create(&mut plan, owner);
+    let owner = config.owner.clone();
+    let mut plan = Plan::new(config, &[], Budget::default()).unwrap();
+    let outcomes = create(&mut plan, &owner);
 
     let (trees, went) = first_start(container);
     for (index, expected) in trees.iter().enumerate() {

@@ -93,7 +93,10 @@ pub fn images(bytes: &[u8]) {
         },
     ];
     let masked = ["/data/masked".to_owned()];
-    for wanted in compare(&[namespace], &known, &masked).wanted {
+    for wanted in compare(&[namespace], &known, &masked, 10_000)
+        .wanted
+        .unwrap_or_default()
+    {
         let source = match wanted.kind {
             KindBy::Source(source) => Some(source),
             KindBy::Configuration(index) => {

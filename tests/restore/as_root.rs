@@ -59,8 +59,9 @@ fn mapped_root() {
     let mut world = World::new();
     world.directory("a");
     world.file("f");
-    chown(world.path("a"), Some(4711), Some(4711)).unwrap();
+    chown(world.path("a"), Some(104_711), Some(204_711)).unwrap();
     mode(&world.path("a"), 0o700);
+    chown(world.path("bundle/rootfs"), Some(100_000), Some(200_000)).unwrap();
     world.bind("a", "/a");
     world.bind("f", "/a/b/f");
     map_root(&world);
@@ -69,19 +70,20 @@ fn mapped_root() {
     for made in ["bundle/rootfs/a", "a/b", "a/b/f"] {
         assert_eq!(owner(&world.path(made)), (100_000, 200_000), "{made}");
     }
-    assert_eq!(owner(&world.path("a")), (4711, 4711));
+    assert_eq!(owner(&world.path("a")), (104_711, 204_711));
 }
 
 fn setgid() {
     let mut world = World::new();
     world.directory("a");
-    chown(world.path("a"), Some(0), Some(4711)).unwrap();
+    chown(world.path("bundle/rootfs"), Some(100_000), Some(200_000)).unwrap();
+    chown(world.path("a"), Some(100_001), Some(204_711)).unwrap();
     mode(&world.path("a"), 0o2775);
     world.bind("a", "/a");
     world.tmpfs("/a/b/c");
     map_root(&world);
     assert_eq!(world.premount("apply").status, 0);
-    assert_eq!(owner(&world.path("a/b/c")), (100_000, 4711));
+    assert_eq!(owner(&world.path("a/b/c")), (100_000, 204_711));
     assert_eq!(
         fs::metadata(world.path("a/b/c")).unwrap().mode() & 0o7777,
         0o2755

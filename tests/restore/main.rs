@@ -34,6 +34,7 @@ mod node;
 mod packages;
 mod planted;
 mod podman;
+mod user_namespace;
 mod workload;
 mod world;
 
@@ -45,6 +46,7 @@ fn main() {
     tests.extend(first_start::tests());
     tests.extend(alone::tests());
     tests.extend(planted::tests());
+    tests.extend(user_namespace::tests());
     tests.extend(as_root::tests());
     tests.extend(differential::tests());
     tests.extend(workload::tests());

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! In whose name what is missing is made: the container's root, with that root's powers and no more.
+
+use oci_spec::runtime::LinuxIdMapping;
+
+/// The container's root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's number on the host.
+    pub uid: u32,
+    /// The group's.
+    pub gid: u32,
+    /// The users and groups of the container's user namespace; none where it has none of its own.
+    pub mapped: Option<Mapped>,
+}
+
+/// The users and groups that a user namespace has, by their numbers on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapped {
+    uids: Vec<(u32, u32)>,
+    gids: Vec<(u32, u32)>,
+}
+
+impl Owner {
+    /// The root of a container with these mappings (runtime-spec config-linux.md, "User namespace
+    /// mappings").
+    pub fn of(uids: Option<&[LinuxIdMapping]>, gids: Option<&[LinuxIdMapping]>) -> Self {
+        let (uids, gids) = (uids.unwrap_or_default(), gids.unwrap_or_default());
+        let ranges = |all: &[LinuxIdMapping]| {
+            all.iter()
+                .map(|map| (map.host_id(), map.size()))
+                .collect::<Vec<_>>()
+        };
+        Self {
+            uid: mapped_root(uids),
+            gid: mapped_root(gids),
+            mapped: (!uids.is_empty() || !gids.is_empty()).then(|| Mapped {
+                uids: ranges(uids),
+                gids: ranges(gids),
+            }),
+        }
+    }
+}
+
+impl Mapped {
+    /// Whether the namespace's root has power over an inode of this user's and group's: only where it has
+    /// a number for both (user_namespaces(7), "Capabilities").
+    pub fn has(&self, uid: u32, gid: u32) -> bool {
+        let is_in = |ranges: &[(u32, u32)], id: u32| {
+            let mut offsets = ranges.iter();
+            offsets.any(|&(first, size)| id.checked_sub(first).is_some_and(|at| at < size))
+        };
+        is_in(&self.uids, uid) && is_in(&self.gids, gid)
+    }
+}
+
+/// The host's number for the container's 0 (user_namespaces(7)); without a mapping, 0 itself.
+fn mapped_root(mappings: &[LinuxIdMapping]) -> u32 {
+    let root = |map: &&LinuxIdMapping| map.container_id() == 0 && map.size() > 0;
+    mappings
+        .iter()
+        .find(root)
+        .map_or(0, LinuxIdMapping::host_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mappings(json: &str) -> Vec<LinuxIdMapping> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_root_of_a_namespace_has_power_over_what_it_has_numbers_for() {
+        let uids = mappings(
+            r#"[{"containerID":1,"hostID":5,"size":1},
+                {"containerID":0,"hostID":100000,"size":10}]"#,
+        );
+        let gids = mappings(r#"[{"containerID":0,"hostID":4294967290,"size":5}]"#);
+        let owner = Owner::of(Some(&uids), Some(&gids));
+        assert_eq!((owner.uid, owner.gid), (100_000, 4_294_967_290));
+        let mapped = owner.mapped.unwrap();
+        for (uid, gid, has) in [
+            (100_000, 4_294_967_290, true),
+            (100_009, 4_294_967_294, true),
+            (5, 4_294_967_290, true),
+            (100_010, 4_294_967_290, false),
+            (99_999, 4_294_967_290, false),
+            (6, 4_294_967_290, false),
+            (100_000, 4_294_967_295, false),
+            (100_000, 0, false),
+            (0, 0, false),
+        ] {
+            assert_eq!(mapped.has(uid, gid), has, "{uid} {gid}");
+        }
+        assert_eq!(Owner::of(None, Some(&[])), Owner::default());
+        // Users without groups are a namespace that has no number for any group.
+        let mapped = Owner::of(Some(&uids), None).mapped.unwrap();
+        assert!(!mapped.has(100_000, 0));
+    }
+}
