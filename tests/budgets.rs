@@ -159,8 +159,8 @@ fn deep_destinations_take_little_memory_and_say_little() {
         ("plan", "text", 50),
         ("plan", "json", 50),
         ("check", "text", 50),
-        ("apply", "text", 15),
-        ("apply", "json", 15),
+        ("apply", "text", 5),
+        ("apply", "json", 5),
     ] {
         let world = World::new();
         let source = world.directory("vol");
