@@ -233,7 +233,7 @@ pub fn shown(path: &Path) -> Escaped<'_> {
 }
 
 /// An errno as people and scripts look for it: `No such file or directory (ENOENT)`.
-struct Errored(Errno);
+pub(crate) struct Errored(pub(crate) Errno);
 
 impl Display for Errored {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {

@@ -193,15 +193,19 @@ pub fn steps_out(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     }
     let engines = engines::find(&node.files)?;
     for directory in node.hooks_directories(&engines) {
-        for (path, program) in hooks::find(&node.files, &directory)? {
-            let is_ours = path
-                .file_name()
-                .is_some_and(|name| name == hooks::FILE_NAME);
-            if program == node.program && !is_ours {
-                return Err(still_named(&path, &program));
+        for hook in hooks::find(&node.files, &directory, &[])? {
+            let is_ours = hook.has_own_name();
+            // Of premount's own that nobody can read no program is known, and it keeps an engine from starting.
+            let is_broken = is_ours && hook.is_file && hook.program.is_none();
+            if hook.program.as_ref() == Some(&node.program) {
+                if !is_ours {
+                    return Err(still_named(&hook.path, &node.program));
+                }
+            } else if !is_broken {
+                continue;
             }
-            if program == node.program && !criu_only {
-                steps.push(Step::Remove(path));
+            if !criu_only {
+                steps.push(Step::Remove(hook.path));
             }
         }
     }

@@ -2,15 +2,19 @@
 //! The node that premount is put on, looked at, and taken off again: never in the path of a restore.
 //!
 //! What refers to the program must never be there without it: CRIU aborts every dump and every restore
-//! whose action script is missing, and CRI-O doesn't start with a hook whose program is. So it comes first
-//! and goes last, and each file changes as a whole.
+//! whose action script is missing, and a CRI-O that runs fails every container that a hook counts for whose
+//! program is. So it comes first and goes last, and each file changes as a whole: CRI-O doesn't start with
+//! half a hook.
 
 pub mod criu;
 pub mod engines;
 pub mod files;
+pub mod hook_json;
+mod hook_status;
 pub mod hooks;
 pub mod install;
 pub mod overrides;
+pub mod pattern;
 pub mod programs;
 pub mod scripts;
 pub mod status;
