@@ -31,8 +31,8 @@ fn two_at_once_are_as_good_as_one() {
             .unwrap()
     };
     let children: Vec<_> = (0..4).map(|_| call()).collect();
-    for mut child in children {
-        assert!(child.wait().unwrap().success());
+    for child in children {
+        assert!(common::output_of(child).status.success());
     }
     node.assert_restores("four installs");
     let text = node.read(RUNC);

@@ -247,7 +247,7 @@ fn what_can_not_be_written_is_named_and_leaves_no_reference() {
 #[test]
 fn it_stays_for_a_daemonset_and_goes_with_it() {
     let node = Node::new();
-    let mut child = Command::new(common::binary())
+    let child = Command::new(common::binary())
         .args(["install", "--stay", "--root"])
         .arg(node.0.path())
         .stdout(Stdio::piped())
@@ -261,7 +261,7 @@ fn it_stays_for_a_daemonset_and_goes_with_it() {
     node.assert_restores("it stays");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    assert!(common::output_of(child).status.success());
     assert!(node.files().is_empty());
 }
 

@@ -11,8 +11,13 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 /// What premount said, and how it ended.
@@ -31,9 +36,36 @@ pub fn binary() -> PathBuf {
     std::env::var_os(BINARY).map_or_else(|| env!("CARGO_BIN_EXE_premount").into(), PathBuf::from)
 }
 
+/// More than any call takes, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a call to end, and kills it where it doesn't: what waits for ever fails its test, and is no
+/// test that hangs.
+pub fn output_of(child: Child) -> Output {
+    output_within(PATIENCE, child, b"")
+}
+
+/// The same with another patience, and something on standard input.
+pub fn output_within(patience: Duration, mut child: Child, stdin: &[u8]) -> Output {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let (stdin, (done, end)) = (stdin.to_vec(), mpsc::channel());
+    thread::spawn(move || {
+        if let Some(mut pipe) = child.stdin.take() {
+            // premount may have ended before it read all of it.
+            let _ = pipe.write_all(&stdin);
+        }
+        let _ = done.send(child.wait_with_output());
+    });
+    let Ok(output) = end.recv_timeout(patience) else {
+        let _ = kill(pid, Signal::SIGKILL);
+        panic!("it has not ended within {patience:?}");
+    };
+    output.unwrap()
+}
+
 /// Calls premount with nothing of the caller's environment.
 pub fn premount(arguments: &[&str], stdin: &[u8], environment: &[(&str, &str)]) -> Ended {
-    let mut child = Command::new(binary())
+    let child = Command::new(binary())
         .args(arguments)
         .env_clear()
         .envs(environment.iter().copied())
@@ -42,9 +74,7 @@ pub fn premount(arguments: &[&str], stdin: &[u8], environment: &[(&str, &str)]) 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // premount may have ended before it read all of it.
-    let _ = child.stdin.take().unwrap().write_all(stdin);
-    let output = child.wait_with_output().unwrap();
+    let output = output_within(PATIENCE, child, stdin);
     Ended {
         status: output.status.code().expect("an exit status"),
         stdout: String::from_utf8(output.stdout).unwrap(),
