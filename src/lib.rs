@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 
 use bundle::{Bundle, State};
 use cli::ByHand;
-use create::{create, outcomes_of};
+use create::{Outcome, create, outcomes_of};
 use error::{Error, Failure};
 use findings::findings;
 use images::Namespace;
@@ -104,12 +104,14 @@ pub struct Verdict {
     pub failures: Vec<Failure>,
     /// Something is missing that was only looked for.
     pub missing: bool,
+    /// All of it was done, and could not be told.
+    pub untold: Option<Error>,
 }
 
 impl Verdict {
     /// The exit status: 0 or 1.
     pub fn status(&self) -> u8 {
-        u8::from(self.missing || !self.failures.is_empty())
+        u8::from(self.missing || self.untold.is_some() || !self.failures.is_empty())
     }
 }
 
@@ -158,6 +160,7 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
         _ => create(&mut plan, owner),
     };
     let mut fails = None;
+    let mut untold = None;
     match trigger {
         Trigger::ByHand { task, options } => {
             let checkpoint = options.checkpoint.as_ref();
@@ -169,7 +172,12 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
                 outcomes: &outcomes,
                 findings: findings.as_deref(),
             };
-            report::print(*task, options.format, &report)?;
+            let told = report::print(*task, options.format, &report);
+            match task {
+                Task::Plan | Task::Check => told?,
+                // What is made is made, whoever hears of it.
+                Task::Apply => untold = told.err().map(|error| error.after(done(&plan, &outcomes))),
+            }
             fails = findings.map(|all| all.iter().any(|finding| finding.criu.is_some()));
         }
         Trigger::Hook | Trigger::Action { .. } => report::log_all(&plan, &outcomes),
@@ -198,7 +206,19 @@ fn prepare(trigger: &Trigger) -> Result<Verdict, Error> {
             .into_iter()
             .filter_map(|outcome| outcome.failure)
             .collect(),
+        untold,
     })
+}
+
+/// What an apply has done.
+fn done(plan: &Plan, outcomes: &[Outcome]) -> &'static str {
+    let undecided = |planned: &PlannedMount| matches!(planned.status, Status::Undecided);
+    let failed = |outcome: &Outcome| outcome.failure.is_some();
+    if plan.mounts.iter().any(undecided) || outcomes.iter().any(failed) {
+        "what could be made has been made"
+    } else {
+        "what was missing has been made"
+    }
 }
 
 /// What there is to do something about.

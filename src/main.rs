@@ -54,6 +54,9 @@ fn main() -> ExitCode {
                     error!(target: log::TARGET, "{failure}");
                 });
             }
+            if let Some(error) = &verdict.untold {
+                error!(target: log::TARGET, "{error}");
+            }
             ExitCode::from(verdict.status())
         }
         Err(error) => {

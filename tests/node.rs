@@ -329,3 +329,37 @@ fn a_linked_directory_of_criu_s_stays_and_an_empty_crun_conf_too() {
     assert_eq!(node.read("srv/criu/crun.conf"), "");
     assert!(!node.path("srv/criu/runc.conf").exists());
 }
+
+/// A change that nobody can be told of is a change, and a half of it would be worse.
+#[test]
+fn a_change_that_can_not_be_reported_is_made_to_the_end() {
+    let node = Node::new();
+    let root = node.0.path().to_str().unwrap();
+    let call = |command| common::to_full(&[command, "--root", root]);
+    let full = "standard output: write: No space left on device (ENOSPC)";
+    for said in ["the node was changed", "there was nothing to do"] {
+        let ended = call("install");
+        assert_eq!(ended.status, 1, "{ended:?}");
+        assert!(
+            ended.stderr.ends_with(&format!("{full}; {said}\n")),
+            "{ended:?}"
+        );
+        node.succeeds("status", &[]);
+    }
+    let before = node.all();
+    assert_eq!(call("status").status, 2);
+    assert_eq!(
+        common::to_full(&["uninstall", "--dry-run", "--root", root]).status,
+        2
+    );
+    assert_eq!(node.all(), before);
+    let ended = call("uninstall");
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .ends_with(&format!("{full}; the node was changed\n")),
+        "{ended:?}"
+    );
+    assert!(node.files().is_empty());
+}

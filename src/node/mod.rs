@@ -36,22 +36,22 @@ const NAME: &str = "premount";
 pub fn install(options: &cli::Install) -> Result<Verdict, Error> {
     let node = Node::of(&options.place)?;
     let end = options.stay.then(hold_signals).transpose()?;
-    node.change(&options.change, true)?;
+    let mut verdict = node.change(&options.change, true)?;
     if let Some(end) = end {
         end.wait().map_err(|errno| Error::Unchangeable {
             file: "--stay".into(),
             operation: "sigwait",
             errno,
         })?;
-        node.change(&options.change, false)?;
+        let at_the_end = node.change(&options.change, false)?;
+        verdict.untold = verdict.untold.or(at_the_end.untold);
     }
-    Ok(Verdict::default())
+    Ok(verdict)
 }
 
 /// Takes premount off a node.
 pub fn uninstall(options: &cli::Uninstall) -> Result<Verdict, Error> {
-    Node::of(&options.place)?.change(&options.change, false)?;
-    Ok(Verdict::default())
+    Node::of(&options.place)?.change(&options.change, false)
 }
 
 /// Says what premount is worth on a node.
@@ -109,7 +109,8 @@ impl Node {
     }
 
     /// Takes the steps to install or to uninstall, one premount at a time, and says each when it is taken.
-    fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
+    /// Where that can't be said they are taken to the end all the same: half of them are no use to anybody.
+    fn change(&self, how: &Changing, install: bool) -> Result<Verdict, Error> {
         let steps = if install {
             install::steps_in
         } else {
@@ -119,7 +120,7 @@ impl Node {
             for step in steps(self, how.criu_only)? {
                 report::print_line(&format!("would {}", step.intent()))?;
             }
-            return Ok(());
+            return Ok(Verdict::default());
         }
         sys::reset_umask();
         // In a container the root is another one than the node's own, and the program's directory is not.
@@ -133,16 +134,25 @@ impl Node {
             None => None,
         };
         let mut changed = false;
+        let mut told = Ok(());
         for step in steps(self, how.criu_only)? {
             if install::take(self, &step)? {
                 changed = true;
-                report::print_line(&step.deed())?;
+                told = told.and(report::print_line(&step.deed()));
             }
         }
         if !changed {
-            report::print_line("nothing to do")?;
+            told = report::print_line("nothing to do");
         }
-        Ok(())
+        let done = if changed {
+            "the node was changed"
+        } else {
+            "there was nothing to do"
+        };
+        Ok(Verdict {
+            untold: told.err().map(|error| error.after(done)),
+            ..Verdict::default()
+        })
     }
 
     /// The directories in which the hook may be: the usual ones, and those that engines read.

@@ -74,12 +74,30 @@ pub fn premount(arguments: &[&str], stdin: &[u8], environment: &[(&str, &str)]) 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let output = output_within(PATIENCE, child, stdin);
+    ended(&output_within(PATIENCE, child, stdin))
+}
+
+fn ended(output: &Output) -> Ended {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Ended {
         status: output.status.code().expect("an exit status"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
     }
+}
+
+/// Calls premount with a standard output that takes nothing.
+pub fn to_full(arguments: &[&str]) -> Ended {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let child = Command::new(binary())
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(full.unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    ended(&output_of(child))
 }
 
 /// A bundle with a rootfs, and a directory for sources.
