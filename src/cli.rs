@@ -127,7 +127,7 @@ pub struct Changing {
     /// Change the configuration of CRIU only: program and hook are a package manager's
     #[arg(long)]
     pub criu_only: bool,
-    /// Only say what would be done
+    /// Only say what would be done, and what the system would refuse
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -10,6 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::Error;
@@ -148,6 +150,39 @@ impl Files {
         made.map_err(|error| unchangeable(&host, "mkdir", &error))
     }
 
+    /// What would keep [`Files::replace`] from putting a file in place, and the directories above it, as far
+    /// as it can be foreseen: neither a full disk nor a security module's word can.
+    pub fn may_replace(&self, path: &Path) -> Result<(), Error> {
+        let host = self.host_path(path)?;
+        let at = |path: &Path| {
+            unless_missing(fs::metadata(path)).map_err(|error| unchangeable(path, "stat", &error))
+        };
+        if at(&host)?.is_some_and(|found| found.is_dir()) {
+            return Err(unchangeable(&host, "rename", &Errno::EISDIR.into()));
+        }
+        let directory = host.parent().unwrap_or(Path::new("/"));
+        for above in directory.ancestors() {
+            match at(above)? {
+                Some(found) if found.is_dir() => return may_write(above),
+                Some(_) => {
+                    let is_it = above == directory;
+                    let errno = if is_it { Errno::EEXIST } else { Errno::ENOTDIR };
+                    return Err(unchangeable(directory, "mkdir", &errno.into()));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What would keep [`Files::remove`] from removing a file.
+    pub fn may_remove(&self, path: &Path) -> Result<(), Error> {
+        let host = self.host_path(path.parent().unwrap_or(path))?;
+        unless_missing(fs::metadata(&host))
+            .map_err(|error| unchangeable(&host, "stat", &error))?
+            .map_or(Ok(()), |_| may_write(&host))
+    }
+
     /// Keeps every other premount from changing this node until the file is closed.
     pub fn lock(&self, directory: &Path) -> Result<File, Error> {
         let host = self.host_path(directory)?;
@@ -213,7 +248,13 @@ impl Files {
             Ok(()) => Ok(true),
             // Not there; not empty; a mount of a container's, or one in what isn't to be written.
             Err((
-                Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY | Errno::EROFS,
+                Errno::ENOENT
+                | Errno::ENOTEMPTY
+                | Errno::EEXIST
+                | Errno::EBUSY
+                | Errno::EROFS
+                | Errno::EACCES
+                | Errno::EPERM,
                 _,
             )) => Ok(false),
             Err((_, error)) => Err(unchangeable(&host, "rmdir", &error)),
@@ -229,6 +270,14 @@ fn push(waiting: &mut Vec<OsString>, path: &Path) {
         _ => None,
     });
     waiting.extend(names.map(OsStr::to_owned));
+}
+
+/// Whether names may come to a directory and go. By access(2) with the rights that count for all else: it
+/// tells of a read-only file system too, and of a directory that root itself may not change (chattr(1)).
+fn may_write(directory: &Path) -> Result<(), Error> {
+    let rights = AccessFlags::W_OK | AccessFlags::X_OK;
+    faccessat(AT_FDCWD, directory, rights, AtFlags::AT_EACCESS)
+        .map_err(|errno| unchangeable(directory, "access", &errno.into()))
 }
 
 /// Has a directory's names on the disk: what refers to a file must not be there before it.

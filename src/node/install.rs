@@ -47,12 +47,16 @@ pub enum Change {
 impl Step {
     /// What it would do.
     pub fn intent(&self) -> String {
-        self.said([
+        let intent = self.said([
             "write",
             "add the action script to",
             "take the action script out of",
             "remove",
-        ])
+        ]);
+        match self {
+            Self::RemoveEmpty(_) => intent + " if nothing else is in it",
+            _ => intent,
+        }
     }
 
     /// What it did.
@@ -250,5 +254,15 @@ pub fn take(node: &Node, step: &Step) -> Result<bool, Error> {
         }
         Step::Remove(path) => node.files.remove(path).map(|()| true),
         Step::RemoveEmpty(path) => node.files.remove_empty(path),
+    }
+}
+
+/// What would keep the step from being taken, as far as that can be told without taking it.
+pub fn foresee(node: &Node, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::Write { path, .. } => node.files.may_replace(path),
+        Step::Remove(path) => node.files.may_remove(path),
+        // A directory that can't go stays, and is no failure.
+        Step::RemoveEmpty(_) => Ok(()),
     }
 }

@@ -118,6 +118,7 @@ impl Node {
         };
         if how.dry_run {
             for step in steps(self, how.criu_only)? {
+                install::foresee(self, &step)?;
                 report::print_line(&format!("would {}", step.intent()))?;
             }
             return Ok(Verdict::default());

@@ -77,7 +77,8 @@ pub fn premount(arguments: &[&str], stdin: &[u8], environment: &[(&str, &str)]) 
     ended(&output_within(PATIENCE, child, stdin))
 }
 
-fn ended(output: &Output) -> Ended {
+/// How a call ended, in text.
+pub fn ended(output: &Output) -> Ended {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Ended {
         status: output.status.code().expect("an exit status"),
