@@ -39,6 +39,8 @@ pub enum Change {
     Whole,
     /// The line with the action script comes.
     LineAdded,
+    /// The comment above that line names another command to take it out.
+    Comment,
     /// The line with the action script goes.
     LineRemoved,
 }
@@ -50,6 +52,7 @@ impl Step {
         let intent = self.said([
             "write",
             "add the action script to",
+            "renew the comment in",
             "take the action script out of",
             "remove",
         ]);
@@ -64,16 +67,18 @@ impl Step {
         self.said([
             "wrote",
             "added the action script to",
+            "renewed the comment in",
             "took the action script out of",
             "removed",
         ])
     }
 
-    fn said(&self, [write, add, take_out, remove]: [&str; 4]) -> String {
+    fn said(&self, [write, add, renew, take_out, remove]: [&str; 5]) -> String {
         let (verb, path) = match self {
             Self::Write { path, change, .. } => match change {
                 Change::Whole => (write, path),
                 Change::LineAdded => (add, path),
+                Change::Comment => (renew, path),
                 Change::LineRemoved => (take_out, path),
             },
             Self::Remove(path) | Self::RemoveEmpty(path) => (remove, path),
@@ -123,11 +128,16 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     let wanted = wanted(node)?;
     for path in &wanted {
         let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
-        steps.extend(criu::with(&text, &node.program).map(|content| Step::Write {
+        let with = criu::with(&text, &node.program, &node.options_out(criu_only));
+        steps.extend(with.map(|content| Step::Write {
             path: path.clone(),
             content,
             mode: None,
-            change: Change::LineAdded,
+            change: if criu::action_scripts(&text).contains(&node.program) {
+                Change::Comment
+            } else {
+                Change::LineAdded
+            },
         }));
     }
     // Two files that count for the same runtime would have CRIU call premount twice.
@@ -135,7 +145,8 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
         if !wanted.contains(&path) {
             let text = node.files.read(&path, criu::MAX_SIZE)?.unwrap_or_default();
             let left = criu::without_installed(&text, &node.program);
-            steps.extend(left.map(|left| without(node, path, left)).transpose()?);
+            let left = left.map(|left| without(node, path, left.to_owned()));
+            steps.extend(left.transpose()?);
         }
     }
     Ok(steps)

@@ -19,6 +19,8 @@ pub mod programs;
 pub mod scripts;
 pub mod status;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -101,11 +103,44 @@ impl Node {
         if let Some(directory) = place.hooks_dir.as_ref().filter(|path| !path.is_absolute()) {
             return Err(Error::invalid(directory, "", "not an absolute path"));
         }
+        let is_control = |directory: &PathBuf| {
+            directory
+                .as_os_str()
+                .as_bytes()
+                .iter()
+                .any(u8::is_ascii_control)
+        };
+        if let Some(directory) = place.hooks_dir.as_ref().filter(|path| is_control(path)) {
+            let reason = "a control character, and CRIU's configuration files are to name it";
+            return Err(Error::invalid(directory, "", reason));
+        }
         Ok(Self {
             files: Files::of(&place.root)?,
             program,
             hooks_directory: place.hooks_dir.clone(),
         })
+    }
+
+    /// The options with which an uninstall on the node itself takes off what was installed there.
+    fn options_out(&self, criu_only: bool) -> Vec<&OsStr> {
+        let mut options = Vec::new();
+        if self.program != Path::new(hooks::PROGRAM) {
+            options.extend([OsStr::new("--program"), self.program.as_os_str()]);
+        }
+        if criu_only {
+            options.push(OsStr::new("--criu-only"));
+            return options;
+        }
+        // An engine's own directories may be others by then.
+        let found = [hooks::DIRECTORY, hooks::OF_ADMINISTRATOR].map(Path::new);
+        let elsewhere = self
+            .hooks_directory
+            .as_deref()
+            .filter(|it| !found.contains(it));
+        if let Some(directory) = elsewhere {
+            options.extend([OsStr::new("--hooks-dir"), directory.as_os_str()]);
+        }
+        options
     }
 
     /// Takes the steps to install or to uninstall, one premount at a time, and says each when it is taken.
