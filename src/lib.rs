@@ -7,7 +7,7 @@
 //!
 //! Data goes one way: the call leads to a [`bundle`], its [`config`] has the mounts, [`planner`]
 //! follows each ([`walk`]) through the [`tree`] to its mountpoint in one of the [`hosts`], and adds what
-//! the [`checkpoint`] needs beyond that (from its [`images`]), [`create`] makes
+//! the [`checkpoint`] needs beyond that (from its [`images`]), [`mod@create`] makes
 //! what is missing, [`report`] says it.
 
 pub mod action;
