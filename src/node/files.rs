@@ -183,7 +183,9 @@ impl Files {
             .map_or(Ok(()), |_| may_write(&host))
     }
 
-    /// Keeps every other premount from changing this node until the file is closed.
+    /// Keeps every other premount from changing this node until the file is closed, and waits for one that
+    /// does: what it reads, changes and puts back is its own until then, and so is [`UNFINISHED`]. The lock
+    /// is the kernel's, on a directory that is there anyway: nothing is left of it by one that is killed.
     pub fn lock(&self, directory: &Path) -> Result<File, Error> {
         let host = self.host_path(directory)?;
         let file = File::open(&host).map_err(|error| unchangeable(&host, "open", &error))?;
