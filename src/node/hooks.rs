@@ -90,7 +90,10 @@ fn read(files: &Files, path: PathBuf, more_stages: &[&str]) -> Option<Found> {
     let text = match files.read(&hook.path, MAX_SIZE) {
         Ok(text) => text?,
         Err(error) => {
-            hook.fault = refused(error.to_string());
+            hook.fault = refused(match error {
+                Error::Invalid { reason, .. } => reason,
+                other => other.to_string(),
+            });
             return Some(hook);
         }
     };

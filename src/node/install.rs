@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, shown};
 use crate::input;
+use crate::node::files::Found;
 use crate::node::programs::{self, Runtime};
 use crate::node::{Node, criu, engines, hooks, overrides, scripts};
 
@@ -113,9 +114,7 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
             (node.program.clone(), me, 0o755),
             (directory.join(hooks::FILE_NAME), hook, 0o644),
         ] {
-            let is_executable = node.files.find(&path)?.is_some_and(|it| it.is_executable);
-            let there = node.files.read(&path, MAX_PROGRAM_SIZE)?;
-            if there.as_ref() != Some(&content) || (mode == 0o755 && !is_executable) {
+            if !is_there(node, &path, &content, mode)? {
                 steps.push(Step::Write {
                     path,
                     content,
@@ -127,7 +126,10 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     }
     let wanted = wanted(node)?;
     for path in &wanted {
-        let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
+        let text = node
+            .files
+            .read_to_replace(path, criu::MAX_SIZE)?
+            .unwrap_or_default();
         let with = criu::with(&text, &node.program, &node.options_out(criu_only));
         steps.extend(with.map(|content| Step::Write {
             path: path.clone(),
@@ -150,6 +152,19 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
         }
     }
     Ok(steps)
+}
+
+/// Whether a file is there as it has to be.
+fn is_there(node: &Node, path: &Path, content: &[u8], mode: u32) -> Result<bool, Error> {
+    let found = node.files.find(path)?;
+    // Another size is enough to know, whatever the size.
+    let may_be = |found: &Found| u64::try_from(content.len()).is_ok_and(|size| size == found.size);
+    if found.as_ref().is_some_and(|it| it.is_file && !may_be(it)) {
+        return Ok(false);
+    }
+    let there = node.files.read_to_replace(path, content.len())?;
+    let is_executable = found.is_some_and(|found| found.is_executable);
+    Ok(there.is_some_and(|there| there == content) && (mode != 0o755 || is_executable))
 }
 
 /// The files in which the action script has to be named for this node. A crun.conf is never made: where
@@ -224,7 +239,8 @@ pub fn steps_out(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
             }
         }
     }
-    if !criu_only && node.files.find(&node.program)?.is_some() {
+    let program = node.files.find(&node.program)?;
+    if !criu_only && program.is_some_and(|it| it.is_file) {
         steps.push(Step::Remove(node.program.clone()));
     }
     Ok(steps)
@@ -259,10 +275,7 @@ pub fn take(node: &Node, step: &Step) -> Result<bool, Error> {
             content,
             mode,
             ..
-        } => {
-            node.files.make_directory(path.parent().unwrap_or(path))?;
-            node.files.replace(path, content, *mode).map(|()| true)
-        }
+        } => node.files.replace(path, content, *mode).map(|()| true),
         Step::Remove(path) => node.files.remove(path).map(|()| true),
         Step::RemoveEmpty(path) => node.files.remove_empty(path),
     }

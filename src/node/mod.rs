@@ -163,11 +163,13 @@ impl Node {
         let _alone = self.files.lock(Path::new("/"))?;
         let directory = self.program.parent().unwrap_or(Path::new("/"));
         if install {
+            // What can't be is refused before the first change, and that is this directory.
+            steps(self, how.criu_only)?;
             self.files.make_directory(directory)?;
         }
         let _here = match self.files.find(directory)? {
-            Some(_) => Some(self.files.lock(directory)?),
-            None => None,
+            Some(found) if found.is_directory => Some(self.files.lock(directory)?),
+            _ => None,
         };
         let mut changed = false;
         let mut told = Ok(());

@@ -114,14 +114,14 @@ pub fn status(node: &Node) -> Result<Status, Error> {
 }
 
 fn installed(node: &Node) -> Result<Installed, Error> {
-    let is_executable = node
-        .files
-        .find(&node.program)?
-        .is_some_and(|it| it.is_executable);
-    if !is_executable {
+    let found = node.files.find(&node.program)?;
+    let Some(found) = found.filter(|it| it.is_executable) else {
         return Ok(Installed::No);
-    }
+    };
     let me = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
+    if u64::try_from(me.len()).is_ok_and(|size| size != found.size) {
+        return Ok(Installed::Another);
+    }
     let there = node.files.read(&node.program, MAX_PROGRAM_SIZE)?;
     Ok(if there == Some(me) {
         Installed::This
