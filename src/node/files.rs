@@ -192,8 +192,8 @@ impl Files {
     }
 
     /// Keeps every other premount from changing this node until the file is closed, and waits for one that
-    /// does: what it reads, changes and puts back is its own until then, and so is [`UNFINISHED`]. The lock
-    /// is the kernel's, on a directory that is there anyway: nothing is left of it by one that is killed.
+    /// does: what it reads, changes and puts back is its own until then, and so is the unfinished file. The
+    /// lock is the kernel's, on a directory that is there anyway: nothing is left of it by one that is killed.
     pub fn lock(&self, directory: &Path) -> Result<File, Error> {
         let host = self.host_path(directory)?;
         let file = open_directory(&host).map_err(|error| unchangeable(&host, "open", &error))?;
@@ -202,8 +202,8 @@ impl Files {
         Ok(file)
     }
 
-    /// Puts a file in place, and the directories above it, whole, and on the disk: whoever opens it finds the old content or the new,
-    /// after a crash too. Whose file it is and its mode stay; a new one gets `mode`.
+    /// Puts a file in place, and the directories above it, whole, and on the disk: whoever opens it finds the
+    /// old content or the new, after a crash too. Whose file it is and its mode stay; a new one gets `mode`.
     pub fn replace(&self, path: &Path, content: &[u8], mode: Option<u32>) -> Result<(), Error> {
         let host = self.host_path(path)?;
         let directory = host.parent().unwrap_or(Path::new("/"));
