@@ -87,6 +87,8 @@ demo: all $(ROOTS)/debian-13
 lint: tools
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # Advisories, licences and sources of the dependencies; takes cargo-deny and the advisory database.
 .PHONY: deny

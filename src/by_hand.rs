@@ -5,7 +5,7 @@
 use crate::budget::Budget;
 use crate::bundle::{Bundle, State};
 use crate::cli::ByHand;
-use crate::create::{create, outcomes_of};
+use crate::create::{Outcome, create, outcomes_of};
 use crate::error::Error;
 use crate::findings::{findings, is_fatal};
 use crate::images::Namespace;
@@ -42,7 +42,15 @@ pub fn run(task: Task, options: &ByHand) -> Result<Verdict, Error> {
         outcomes: &outcomes,
         findings: findings.as_deref(),
     };
-    report::print(task, options.format, &report)?;
+    let told = report::print(task, options.format, &report);
+    let untold = match task {
+        Task::Plan | Task::Check => {
+            told?;
+            None
+        }
+        // What is made is made, whoever hears of it.
+        Task::Apply => told.err().map(|error| error.after(done(&plan, &outcomes))),
+    };
     let is_missing = plan.mounts.iter().any(|planned: &PlannedMount| {
         matches!(planned.status, Status::Missing(_) | Status::Undecided)
     });
@@ -51,6 +59,7 @@ pub fn run(task: Task, options: &ByHand) -> Result<Verdict, Error> {
     let mut verdict = Verdict {
         // What wasn't looked at counts as missing.
         missing: plan.too_many.is_some() || task == Task::Check && fails.unwrap_or(is_missing),
+        untold,
         ..Verdict::default()
     };
     for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
@@ -65,6 +74,17 @@ pub fn run(task: Task, options: &ByHand) -> Result<Verdict, Error> {
         }
     }
     Ok(verdict)
+}
+
+/// What an apply has done.
+fn done(plan: &Plan, outcomes: &[Outcome]) -> &'static str {
+    let undecided = |planned: &PlannedMount| matches!(planned.status, Status::Undecided);
+    let failed = |outcome: &Outcome| outcome.failure.is_some();
+    if plan.mounts.iter().any(undecided) || outcomes.iter().any(failed) {
+        "what could be made has been made"
+    } else {
+        "what was missing has been made"
+    }
 }
 
 /// The bundle; none where there is only a checkpoint to show.

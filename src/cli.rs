@@ -32,8 +32,8 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, or nothing to do; 1 a mountpoint is missing and could not be made
-(check: is missing), a node could not be changed (status: something is broken); 2 usage or
-unusable input.
+(check: is missing), a node could not be changed (status: something is broken), or what was
+done could not be written to standard output; 2 usage or unusable input.
 
 Environment: PREMOUNT_LOG is the log level where --log-level is not given.";
 
@@ -127,7 +127,7 @@ pub struct Changing {
     /// Change the configuration of CRIU only: program and hook are a package manager's
     #[arg(long)]
     pub criu_only: bool,
-    /// Only say what would be done
+    /// Only say what would be done, and what the system would refuse
     #[arg(long)]
     pub dry_run: bool,
 }

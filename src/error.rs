@@ -11,7 +11,8 @@ use nix::errno::Errno;
 use crate::escape::Escaped;
 use crate::mount::MountpointKind;
 
-/// Input that can't be used, or a node that can't be changed; no mountpoint was created.
+/// Input that can't be used, or a node that can't be changed; no mountpoint was created, but for
+/// [`Error::Untold`].
 #[derive(Debug)]
 pub enum Error {
     /// The system would not let us have it.
@@ -48,6 +49,13 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
+    /// Standard output does not take what there is to say.
+    Untold {
+        /// The error of write(2).
+        errno: Errno,
+        /// What was done all the same; none: nothing was to be.
+        done: Option<&'static str>,
+    },
 }
 
 impl Error {
@@ -63,8 +71,20 @@ impl Error {
     /// The exit status for it.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Unreadable { .. } | Self::Invalid { .. } => 2,
-            Self::Unchangeable { .. } | Self::InUse { .. } => 1,
+            Self::Unreadable { .. } | Self::Invalid { .. } | Self::Untold { done: None, .. } => 2,
+            Self::Unchangeable { .. } | Self::InUse { .. } | Self::Untold { .. } => 1,
+        }
+    }
+
+    /// The error where something was done before it could not be told.
+    #[must_use]
+    pub fn after(self, done: &'static str) -> Self {
+        match self {
+            Self::Untold { errno, .. } => Self::Untold {
+                errno,
+                done: Some(done),
+            },
+            other => other,
         }
     }
 }
@@ -110,6 +130,10 @@ impl Display for Error {
                     shown(file),
                     Escaped(reason.as_bytes())
                 )
+            }
+            Self::Untold { errno, done } => {
+                write!(out, "standard output: write: {}", Errored(*errno))?;
+                done.iter().try_for_each(|done| write!(out, "; {done}"))
             }
         }
     }

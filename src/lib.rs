@@ -7,7 +7,7 @@
 //!
 //! Data goes one way: the call leads to a [`bundle`], its [`config`] has the mounts, [`planner`]
 //! follows each ([`walk`]) through the [`tree`] to its mountpoint in one of the [`hosts`], and adds what
-//! the [`checkpoint`] needs beyond that (from its [`images`]), [`create`] makes
+//! the [`checkpoint`] needs beyond that (from its [`images`]), [`mod@create`] makes
 //! what is missing, [`report`] says it.
 
 pub mod action;
@@ -104,12 +104,14 @@ pub struct Verdict {
     pub doubts: Vec<Failure>,
     /// Something is missing that was only looked for.
     pub missing: bool,
+    /// All of it was done, and could not be told.
+    pub untold: Option<Error>,
 }
 
 impl Verdict {
     /// The exit status: 0 or 1.
     pub fn status(&self) -> u8 {
-        u8::from(self.missing || !self.failures.is_empty())
+        u8::from(self.missing || self.untold.is_some() || !self.failures.is_empty())
     }
 }
 

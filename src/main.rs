@@ -59,6 +59,9 @@ fn main() -> ExitCode {
             for failure in &verdict.failures {
                 about(failure, &|| error!(target: log::TARGET, "{failure}"));
             }
+            if let Some(error) = &verdict.untold {
+                error!(target: log::TARGET, "{error}");
+            }
             ExitCode::from(verdict.status())
         }
         Err(error) => {

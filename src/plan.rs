@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! For each mount: where its mountpoint lives, what is there, what is missing. [`crate::planner`] finds
-//! it out, [`crate::create`] does what is to be done about it.
+//! it out, [`mod@crate::create`] does what is to be done about it.
 
 use std::path::PathBuf;
 

@@ -13,8 +13,9 @@ mod common;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use common::{Ended, World, premount};
+use common::{Ended, World, output_of, output_within, premount};
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
@@ -142,6 +143,15 @@ fn a_configuration_that_is_no_file_is_refused_without_waiting() {
     );
 }
 
+/// Otherwise the test above would hang, and not fail, were a FIFO waited for.
+#[test]
+#[should_panic(expected = "it has not ended within")]
+fn a_call_that_waits_for_ever_fails_its_test() {
+    let mut sleep = Command::new("sleep");
+    let child = sleep.arg("600").stdout(Stdio::piped()).spawn().unwrap();
+    output_within(Duration::from_millis(100), child, b"");
+}
+
 #[test]
 fn a_configuration_that_may_not_be_read_is_refused() {
     let world = World::new();
@@ -166,7 +176,8 @@ fn a_configuration_that_may_not_be_read_is_refused() {
     if nix::unistd::geteuid().is_root() {
         call.uid(65534).gid(65534);
     }
-    let output = call.output().unwrap();
+    let piped = call.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = output_of(piped.spawn().unwrap());
     let ended = Ended {
         status: output.status.code().unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -19,24 +19,96 @@ use std::process::{Command, Stdio};
 use common::node::{CRUN, Node, PROGRAM, RUNC};
 use premount::node::criu::action_scripts;
 
-#[test]
-fn two_at_once_are_as_good_as_one() {
-    let node = Node::new();
-    let call = || {
+/// Starts all of these at once, and waits for them.
+fn at_once(node: &Node, calls: &[&[&str]]) {
+    let start = |call: &&[&str]| {
         Command::new(common::binary())
-            .args(["install", "--root"])
+            .args(*call)
+            .arg("--root")
             .arg(node.0.path())
             .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap()
     };
-    let children: Vec<_> = (0..4).map(|_| call()).collect();
-    for mut child in children {
-        assert!(child.wait().unwrap().success());
+    let children: Vec<_> = calls.iter().map(start).collect();
+    for child in children {
+        let output = common::output_of(child);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{said}");
     }
-    node.assert_restores("four installs");
-    let text = node.read(RUNC);
-    assert_eq!(action_scripts(text.as_bytes()).len(), 1, "{text}");
+}
+
+fn scripts_in(node: &Node, path: &str) -> usize {
+    action_scripts(&std::fs::read(node.path(path)).unwrap_or_default()).len()
+}
+
+#[test]
+fn several_installs_at_once_are_as_good_as_one() {
+    for round in 0..5 {
+        let node = Node::new();
+        node.write(CRUN, ADMINISTRATORS);
+        at_once(&node, &[&["install"][..]; 6]);
+        let about = format!("round {round}");
+        node.assert_restores(&about);
+        assert_eq!(
+            (scripts_in(&node, RUNC), scripts_in(&node, CRUN)),
+            (1, 1),
+            "{about}"
+        );
+        node.succeeds("status", &[]);
+        at_once(&node, &[&["uninstall"][..]; 6]);
+        assert_eq!(node.files().len(), 1, "{about}: {:?}", node.files().keys());
+        assert_eq!(node.read(CRUN), ADMINISTRATORS, "{about}");
+    }
+}
+
+/// Whoever comes last, what an administrator wrote is there, and the node is in order or without premount.
+#[test]
+fn installs_beside_uninstalls_leave_one_or_the_other() {
+    let other = ["install", "--program", "/opt/premount"];
+    let other_out = ["uninstall", "--program", "/opt/premount"];
+    let node = ready("install");
+    for round in 0..10 {
+        let calls: &[&[&str]] = match round % 2 {
+            0 => &[&["install"], &["uninstall"], &["install"], &["uninstall"]],
+            _ => &[
+                &["install"],
+                &other,
+                &["uninstall"],
+                &other_out,
+                &["install"],
+            ],
+        };
+        at_once(&node, calls);
+        let about = format!("round {round}");
+        node.assert_restores(&about);
+        for path in [RUNC, CRUN] {
+            let text = node.read(path);
+            assert!(text.ends_with(ADMINISTRATORS), "{about}: {text}");
+            let scripts = action_scripts(text.as_bytes());
+            let mut each = scripts.clone();
+            each.dedup();
+            assert_eq!(scripts, each, "{about}");
+            for script in each {
+                assert!(
+                    node.path(script.strip_prefix("/").unwrap().to_str().unwrap())
+                        .exists()
+                );
+            }
+        }
+        let mut left = node.files().into_keys();
+        assert!(!left.any(|path| path.ends_with(".premount.new")), "{about}");
+    }
+    node.succeeds("uninstall", &["--program", "/opt/premount"]);
+    node.succeeds("install", &[]);
+    assert_eq!((scripts_in(&node, RUNC), scripts_in(&node, CRUN)), (1, 1));
+    node.succeeds("status", &[]);
+    node.succeeds("uninstall", &[]);
+    assert_eq!(
+        (node.read(RUNC).as_str(), node.read(CRUN).as_str()),
+        (ADMINISTRATORS, ADMINISTRATORS)
+    );
 }
 
 /// Calls premount under strace.

@@ -61,10 +61,12 @@ fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
     node.succeeds("install", &[]);
     let before = node.all();
     let said = node.succeeds("uninstall", &["--dry-run"]);
-    assert!(
-        said.contains("would take the action script out of /etc/criu/runc.conf\n"),
-        "{said}"
-    );
+    for would in [
+        "would take the action script out of /etc/criu/runc.conf\n",
+        "would remove /etc/criu if nothing else is in it\n",
+    ] {
+        assert!(said.contains(would), "{said}");
+    }
     assert_eq!(node.all(), before);
 }
 
@@ -247,7 +249,7 @@ fn what_can_not_be_written_is_named_and_leaves_no_reference() {
 #[test]
 fn it_stays_for_a_daemonset_and_goes_with_it() {
     let node = Node::new();
-    let mut child = Command::new(common::binary())
+    let child = Command::new(common::binary())
         .args(["install", "--stay", "--root"])
         .arg(node.0.path())
         .stdout(Stdio::piped())
@@ -261,7 +263,7 @@ fn it_stays_for_a_daemonset_and_goes_with_it() {
     node.assert_restores("it stays");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    assert!(common::output_of(child).status.success());
     assert!(node.files().is_empty());
 }
 
@@ -328,4 +330,38 @@ fn a_linked_directory_of_criu_s_stays_and_an_empty_crun_conf_too() {
     );
     assert_eq!(node.read("srv/criu/crun.conf"), "");
     assert!(!node.path("srv/criu/runc.conf").exists());
+}
+
+/// A change that nobody can be told of is a change, and a half of it would be worse.
+#[test]
+fn a_change_that_can_not_be_reported_is_made_to_the_end() {
+    let node = Node::new();
+    let root = node.0.path().to_str().unwrap();
+    let call = |command| common::to_full(&[command, "--root", root]);
+    let full = "standard output: write: No space left on device (ENOSPC)";
+    for said in ["the node was changed", "there was nothing to do"] {
+        let ended = call("install");
+        assert_eq!(ended.status, 1, "{ended:?}");
+        assert!(
+            ended.stderr.ends_with(&format!("{full}; {said}\n")),
+            "{ended:?}"
+        );
+        node.succeeds("status", &[]);
+    }
+    let before = node.all();
+    assert_eq!(call("status").status, 2);
+    assert_eq!(
+        common::to_full(&["uninstall", "--dry-run", "--root", root]).status,
+        2
+    );
+    assert_eq!(node.all(), before);
+    let ended = call("uninstall");
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .ends_with(&format!("{full}; the node was changed\n")),
+        "{ended:?}"
+    );
+    assert!(node.files().is_empty());
 }

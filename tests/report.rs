@@ -206,10 +206,45 @@ fn a_report_that_nobody_reads_changes_nothing() {
             .code()
     };
     assert_eq!(status(">&-"), Some(1));
-    assert_eq!(status(">/dev/full"), Some(2));
+    assert_eq!(status(">/dev/full"), Some(1));
     assert_eq!(
         premount(&["check", "--bundle", &bundle], b"", &[]).status,
         1
     );
     assert!(world.path("data/missing/file").is_file());
+}
+
+/// What was made is made: exit status 2 would mean that nothing was.
+#[test]
+fn an_apply_that_can_not_be_reported_says_that_it_was_done() {
+    let full = "standard output: write: No space left on device (ENOSPC)";
+    for format in ["text", "json"] {
+        let mut world = World::new();
+        world.directory("data");
+        world.bind("data", "/data");
+        world.tmpfs("/data/missing");
+        let bundle = world.bundle();
+        let call = |command| common::to_full(&[command, "--bundle", &bundle, "--format", format]);
+        for command in ["plan", "check"] {
+            let ended = call(command);
+            assert_eq!(ended.status, 2, "{ended:?}");
+            assert!(ended.stderr.contains(&format!("{full}\n")), "{ended:?}");
+        }
+        assert!(world.tree("data").is_empty());
+        let ended = call("apply");
+        assert_eq!(ended.status, 1, "{ended:?}");
+        let said = format!("{full}; what was missing has been made\n");
+        assert!(ended.stderr.ends_with(&said), "{ended:?}");
+        assert_eq!(world.tree("data"), ["d missing"]);
+
+        // And a failure is said all the same.
+        world.bind("gone", "/data/gone");
+        world.tmpfs("/data/more");
+        let ended = call("apply");
+        assert_eq!(ended.status, 1, "{ended:?}");
+        assert!(ended.stderr.contains("mount /data/gone: "), "{ended:?}");
+        let said = format!("{full}; what could be made has been made\n");
+        assert!(ended.stderr.ends_with(&said), "{ended:?}");
+        assert!(world.path("data/more").is_dir());
+    }
 }

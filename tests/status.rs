@@ -52,7 +52,7 @@ fn status_names_the_remedy_for_each_broken_state() {
     fs::set_permissions(node.path(PROGRAM), fs::Permissions::from_mode(0o644)).unwrap();
     broken(
         &node,
-        "premount.json names /usr/libexec/oci/hooks.d/premount, which can't be executed: CRI-O doesn't start",
+        "premount.json names /usr/libexec/oci/hooks.d/premount, which can't be executed: every container that it counts for fails",
         "premount install",
     );
     node.succeeds("install", &[]);
@@ -68,12 +68,12 @@ fn status_names_the_remedy_for_each_broken_state() {
 
     node.write(
         "etc/containers/oci/hooks.d/old.json",
-        r#"{"hook":{"path":"/gone/premount"}}"#,
+        r#"{"version":"1.0.0","hook":{"path":"/gone/premount"},"stages":["createRuntime"]}"#,
     );
     broken(
         &node,
-        "old.json names /gone/premount",
-        "remove /etc/containers/oci/hooks.d/old.json",
+        "old.json names /gone/premount, which isn't there: engines pass over it",
+        "mend /etc/containers/oci/hooks.d/old.json, or remove it",
     );
     fs::remove_file(node.path("etc/containers/oci/hooks.d/old.json")).unwrap();
 

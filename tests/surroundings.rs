@@ -13,9 +13,8 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-use common::{World, premount};
+use common::{World, output_of, premount};
 use serde_json::json;
 
 /// A world in which a directory and a file are missing.
@@ -34,13 +33,17 @@ fn complete(world: &World) -> bool {
 
 /// Runs a shell script with premount as `$0` and the bundle as `$1`.
 fn shell(world: &World, script: &str) -> Output {
-    Command::new("sh")
-        .args(["-c", script])
+    let mut call = Command::new("sh");
+    call.args(["-c", script])
         .arg(common::binary())
-        .arg(world.bundle())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+        .arg(world.bundle());
+    ended(&mut call)
+}
+
+fn ended(call: &mut Command) -> Output {
+    let call = call.stdin(Stdio::null());
+    let piped = call.stdout(Stdio::piped()).stderr(Stdio::piped());
+    output_of(piped.spawn().unwrap())
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn sixty_four_at_once_over_shared_sources() {
             .collect();
         let mut created = 0;
         for child in children {
-            let output = child.wait_with_output().unwrap();
+            let output = output_of(child);
             assert!(output.status.success(), "{output:?}");
             let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
             created += report["summary"]["created_directories"].as_u64().unwrap();
@@ -192,17 +195,12 @@ fn what_another_premount_has_made_is_missing_no_more() {
 
 #[test]
 fn a_state_that_never_ends() {
-    let start = Instant::now();
-    let mut child = Command::new(common::binary())
+    let child = Command::new(common::binary())
         .stdin(Stdio::from(fs::File::open("/dev/zero").unwrap()))
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while child.try_wait().unwrap().is_none() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it still reads");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().unwrap();
+    let output = output_of(child);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("longer than 1048576 bytes"));
 }
@@ -230,13 +228,12 @@ fn a_caller_without_capabilities() {
     let copy = world.path("premount");
     fs::copy(common::binary(), &copy).unwrap();
     let mut call = Command::new(copy);
-    call.args(["apply", "--bundle", &world.bundle()])
-        .stdin(Stdio::null());
+    call.args(["apply", "--bundle", &world.bundle()]);
     if nix::unistd::geteuid().is_root() {
         give_to(&world.path(""), 65534);
         call.uid(65534).gid(65534);
     }
-    let output = call.output().unwrap();
+    let output = ended(&mut call);
     assert!(output.status.success() && complete(&world), "{output:?}");
 
     // What it may not make is named, and the rest is made.
@@ -246,7 +243,7 @@ fn a_caller_without_capabilities() {
     world.tmpfs("/etc-of-the-host/premount-test/x");
     world.tmpfs("/last");
     if nix::unistd::geteuid().is_root() {
-        let output = call.output().unwrap();
+        let output = ended(&mut call);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(
@@ -272,10 +269,7 @@ fn root_of_a_user_namespace() {
     let mut call = Command::new("unshare");
     call.args(["--user", "--map-root-user", "--"])
         .arg(common::binary());
-    let output = call
-        .args(["apply", "--bundle", &world.bundle()])
-        .output()
-        .unwrap();
+    let output = ended(call.args(["apply", "--bundle", &world.bundle()]));
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("unshare failed") {
         // Where the system allows no user namespaces there is nothing to be seen.

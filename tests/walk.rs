@@ -396,8 +396,11 @@ fn more_mounts_than_descriptors() {
     let ended = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 32 && exec \"$0\" apply --bundle \"$1\""])
         .args([env!("CARGO_BIN_EXE_premount"), &world.bundle()])
-        .output()
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
         .unwrap();
+    let ended = common::output_of(ended);
     assert!(ended.status.success(), "{ended:?}");
     for index in 0..300 {
         assert_eq!(world.tree(&format!("s{index}")), ["d x", "d x/y"]);

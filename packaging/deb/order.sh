@@ -4,7 +4,7 @@
 #
 # dpkg puts files in place in the archive's order and removes them in the reverse one. cargo-deb sorts
 # executables last: the hook's JSON would be there before and after the program that it names, and
-# CRI-O doesn't start with such a hook.
+# engines pass over such a hook, or fail the containers that it counts for.
 set -eu
 
 package=$(realpath "$1")

@@ -3,6 +3,7 @@
 //! same text with premount's line or without it. All else in it is an administrator's, and stays byte by
 //! byte.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -22,8 +23,10 @@ pub const MAX_SIZE: usize = 1 << 20;
 const OPTION: &[u8] = b"action-script";
 
 /// Says above the line what it is.
-const COMMENT: &str = "# premount makes mountpoints before a restore. To take it out: premount uninstall. CRIU aborts\n\
-                       # every dump and every restore whose script isn't there.\n";
+const COMMENT: &[u8] =
+    b"# premount makes mountpoints before a restore. CRIU aborts every dump and restore while it isn't there.\n";
+/// And below that, how to take it out, with a command that begins with the program.
+const ADVICE: &[u8] = b"# To take it out: ";
 
 /// The action scripts that a file names, in its order.
 pub fn action_scripts(text: &[u8]) -> Vec<PathBuf> {
@@ -53,47 +56,78 @@ pub fn can_hold(program: &Path) -> bool {
         && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "#\"\\".contains(c))
 }
 
-/// The text with a line for `program`; none if it has one. It comes first, so that taking it out again
-/// gives back every byte.
-pub fn with(text: &[u8], program: &Path) -> Option<Vec<u8>> {
-    if action_scripts(text).iter().any(|script| script == program) {
+/// The text with a line for `program`, and above it the `options` with which its uninstall takes it out;
+/// none if it has that. The line comes first, so that taking it out again gives back every byte.
+pub fn with(text: &[u8], program: &Path, options: &[&OsStr]) -> Option<Vec<u8>> {
+    let rest = without_installed(text, program);
+    if rest.is_none() && action_scripts(text).iter().any(|script| script == program) {
         return None;
     }
-    let mut new = installed(program);
-    new.extend(text);
-    Some(new)
+    let advice = [calling(program).as_slice(), &quoted(options), b"\n"].concat();
+    let rest = rest.unwrap_or(text);
+    let new = [COMMENT, &advice, &line(program), rest].concat();
+    (new != text).then_some(new)
 }
 
-/// The lines that [`with`] adds.
-fn installed(program: &Path) -> Vec<u8> {
-    let program = program.as_os_str().as_bytes();
-    [COMMENT.as_bytes(), OPTION, b" ", program, b"\n"].concat()
+/// Where in a comment the options of the command begin.
+fn calling(program: &Path) -> Vec<u8> {
+    let command = quoted(&[program.as_os_str()]);
+    [ADVICE.trim_ascii_end(), &command, b" uninstall"].concat()
+}
+
+fn line(program: &Path) -> Vec<u8> {
+    [OPTION, b" ", program.as_os_str().as_bytes(), b"\n"].concat()
+}
+
+/// Words for a shell, each with a blank before it.
+fn quoted(words: &[&OsStr]) -> Vec<u8> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(byte);
+    let mut all = Vec::new();
+    for word in words.iter().map(|word| word.as_bytes()) {
+        all.push(b' ');
+        if word.iter().all(plain) {
+            all.extend(word);
+            continue;
+        }
+        let parts: Vec<&[u8]> = word.split(|&byte| byte == b'\'').collect();
+        all.extend([b"'", parts.join(&b"'\\''"[..]).as_slice(), b"'"].concat());
+    }
+    all
 }
 
 /// The text without what [`with`] added; none if it added nothing.
-pub fn without_installed(text: &[u8], program: &Path) -> Option<Vec<u8>> {
-    text.strip_prefix(installed(program).as_slice())
-        .map(<[u8]>::to_vec)
+pub fn without_installed<'a>(text: &'a [u8], program: &Path) -> Option<&'a [u8]> {
+    let advised = text
+        .strip_prefix(COMMENT)?
+        .strip_prefix(calling(program).as_slice())?;
+    let end = advised.iter().position(|&byte| byte == b'\n')?;
+    advised
+        .get(end + 1..)?
+        .strip_prefix(line(program).as_slice())
 }
 
-/// The text without its lines for `program`; none if it has none.
+/// The text without its lines for `program`, and what [`with`] wrote above them; none if it has none.
 pub fn without(text: &[u8], program: &Path) -> Option<Vec<u8>> {
-    let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
-    let is_ours = |line: &[u8]| {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        action_script(line).is_some_and(|script| script == program)
-    };
-    if !lines.iter().any(|line| is_ours(line)) {
-        return None;
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut found = false;
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let bare = line.strip_suffix(b"\n").unwrap_or(line);
+        if action_script(bare).is_none_or(|script| script != program) {
+            kept.push(line);
+            continue;
+        }
+        found = true;
+        if kept
+            .last()
+            .is_some_and(|above| above.starts_with(&calling(program)))
+        {
+            kept.pop();
+        }
+        if kept.last() == Some(&COMMENT) {
+            kept.pop();
+        }
     }
-    let comment: Vec<&[u8]> = COMMENT
-        .as_bytes()
-        .split_inclusive(|&byte| byte == b'\n')
-        .collect();
-    let kept = lines
-        .into_iter()
-        .filter(|line| !is_ours(line) && !comment.contains(line));
-    Some(kept.collect::<Vec<_>>().concat())
+    found.then(|| kept.concat())
 }
 
 /// The action script that a line names, read as CRIU reads it: a word, blanks, a value that may stand in
@@ -107,7 +141,7 @@ fn action_script(line: &[u8]) -> Option<PathBuf> {
         b"" => value_of(rest.trim_ascii_start()),
         joined => joined.strip_prefix(b"=")?,
     };
-    let path = PathBuf::from(std::ffi::OsStr::from_bytes(value));
+    let path = PathBuf::from(OsStr::from_bytes(value));
     (!value.is_empty()).then_some(path)
 }
 
@@ -170,8 +204,16 @@ mod tests {
             "\r\n\r\n",
             "action-script /b",
         ] {
-            let with = with(text.as_bytes(), program).unwrap();
-            assert_eq!(super::with(&with, program), None, "a second time");
+            let with = with(text.as_bytes(), program, &[]).unwrap();
+            assert_eq!(super::with(&with, program, &[]), None, "a second time");
+            let options = [OsStr::new("--hooks-dir"), OsStr::new("/a b's")];
+            let other = super::with(&with, program, &options).unwrap();
+            assert_eq!(action_scripts(&other).len(), action_scripts(&with).len());
+            let advised =
+                format!("\n# To take it out: {PROGRAM} uninstall --hooks-dir '/a b'\\''s'\n");
+            assert!(String::from_utf8_lossy(&other).contains(&advised));
+            assert_eq!(without(&other, program).unwrap(), text.as_bytes());
+            assert_eq!(without_installed(&other, program).unwrap(), text.as_bytes());
             assert!(action_scripts(&with).contains(&program.to_owned()));
             assert_eq!(
                 without(&with, program).unwrap(),
@@ -186,7 +228,7 @@ mod tests {
     fn a_line_that_an_administrator_wrote_is_as_good_and_goes_as_well() {
         let program = Path::new(PROGRAM);
         let text = format!("tcp-close\n  action-script \"{PROGRAM}\" # mine\nverbosity 4");
-        assert_eq!(with(text.as_bytes(), program), None);
+        assert_eq!(with(text.as_bytes(), program, &[]), None);
         assert_eq!(
             without(text.as_bytes(), program).unwrap(),
             b"tcp-close\nverbosity 4"

@@ -172,7 +172,13 @@ fn read<T: Default + serde::de::DeserializeOwned>(
     if files.find(path)?.is_none_or(|found| !found.is_file) {
         return Ok(T::default());
     }
-    let text = files.read(path, MAX_SIZE)?.unwrap_or_default();
+    let text = match files.read(path, MAX_SIZE) {
+        Err(Error::Invalid { reason, .. }) => {
+            unusable.push(format!("{}: {reason}", shown(path)));
+            return Ok(T::default());
+        }
+        text => text?.unwrap_or_default(),
+    };
     let said = std::str::from_utf8(&text).map_err(|error| error.to_string());
     let said =
         said.and_then(|text| toml::from_str(text).map_err(|error| error.message().to_owned()));

@@ -10,6 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::{AccessFlags, faccessat};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::Error;
@@ -37,6 +39,8 @@ pub struct Found {
     pub is_directory: bool,
     /// Whether it may be executed, by its mode.
     pub is_executable: bool,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 impl Files {
@@ -81,8 +85,11 @@ impl Files {
                     }
                     push(&mut waiting, &target);
                 }
-                // No link, or not there.
-                Err(_) => at = next,
+                Err(error) => match errno_of(&error) {
+                    // No link, or not there.
+                    Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR => at = next,
+                    _ => return Err(failure(&self.below(&next), "readlink", &error)),
+                },
             }
         }
         Ok(self.below(&at))
@@ -100,6 +107,7 @@ impl Files {
             is_file: found.is_file(),
             is_directory: found.is_dir(),
             is_executable: found.is_file() && found.permissions().mode() & 0o111 != 0,
+            size: found.len(),
         }))
     }
 
@@ -116,6 +124,15 @@ impl Files {
             }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The content of a file that is to be replaced; none if it isn't there. What is no regular file is an
+    /// error, and stays: a link to /dev/null is how an administrator switches a file off.
+    pub fn read_to_replace(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+        if self.find(path)?.is_some_and(|found| !found.is_file) {
+            return Err(no_file(path, &self.host_path(path)?));
+        }
+        self.read(path, limit)
     }
 
     /// The paths of what is in a directory, by name; none if it isn't there.
@@ -143,22 +160,50 @@ impl Files {
 
     /// Makes a directory and those above it, 0755, where they are missing.
     pub fn make_directory(&self, path: &Path) -> Result<(), Error> {
-        let host = self.host_path(path)?;
-        let made = DirBuilder::new().recursive(true).mode(0o755).create(&host);
-        made.map_err(|error| unchangeable(&host, "mkdir", &error))
+        make_directory(&self.host_path(path)?)
     }
 
-    /// Keeps every other premount from changing this node until the file is closed.
+    /// What would keep [`Files::replace`] from putting a file in place, and the directories above it, as far
+    /// as it can be foreseen: neither a full disk nor a security module's word can.
+    pub fn may_replace(&self, path: &Path) -> Result<(), Error> {
+        let host = self.host_path(path)?;
+        let directory = host.parent().unwrap_or(Path::new("/"));
+        for above in directory.ancestors() {
+            let found = unless_missing(fs::metadata(above));
+            match found.map_err(|error| unchangeable(above, "stat", &error))? {
+                Some(found) if found.is_dir() => return may_write(above),
+                Some(_) => {
+                    let is_it = above == directory;
+                    let errno = if is_it { Errno::EEXIST } else { Errno::ENOTDIR };
+                    return Err(unchangeable(directory, "mkdir", &errno.into()));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What would keep [`Files::remove`] from removing a file.
+    pub fn may_remove(&self, path: &Path) -> Result<(), Error> {
+        let host = self.host_path(path.parent().unwrap_or(path))?;
+        unless_missing(fs::metadata(&host))
+            .map_err(|error| unchangeable(&host, "stat", &error))?
+            .map_or(Ok(()), |_| may_write(&host))
+    }
+
+    /// Keeps every other premount from changing this node until the file is closed, and waits for one that
+    /// does: what it reads, changes and puts back is its own until then, and so is the unfinished file. The
+    /// lock is the kernel's, on a directory that is there anyway: nothing is left of it by one that is killed.
     pub fn lock(&self, directory: &Path) -> Result<File, Error> {
         let host = self.host_path(directory)?;
-        let file = File::open(&host).map_err(|error| unchangeable(&host, "open", &error))?;
+        let file = open_directory(&host).map_err(|error| unchangeable(&host, "open", &error))?;
         flock(&file, FlockOperation::LockExclusive)
             .map_err(|errno| unchangeable(&host, "flock", &errno.into()))?;
         Ok(file)
     }
 
-    /// Puts a file in place, whole, and on the disk: whoever opens it finds the old content or the new,
-    /// after a crash too. Whose file it is and its mode stay; a new one gets `mode`.
+    /// Puts a file in place, and the directories above it, whole, and on the disk: whoever opens it finds the
+    /// old content or the new, after a crash too. Whose file it is and its mode stay; a new one gets `mode`.
     pub fn replace(&self, path: &Path, content: &[u8], mode: Option<u32>) -> Result<(), Error> {
         let host = self.host_path(path)?;
         let directory = host.parent().unwrap_or(Path::new("/"));
@@ -169,6 +214,11 @@ impl Files {
         };
         let old =
             unless_missing(fs::metadata(&host)).map_err(|e| unchangeable(&host, "stat", &e))?;
+        if old.as_ref().is_some_and(|old| !old.is_file()) {
+            return Err(no_file(path, &host));
+        }
+        // Where a link leads there may be none yet.
+        make_directory(directory)?;
         unless_missing(fs::remove_file(&unfinished)).map_err(failed("unlink"))?;
         let mut file = OpenOptions::new()
             .write(true)
@@ -213,7 +263,13 @@ impl Files {
             Ok(()) => Ok(true),
             // Not there; not empty; a mount of a container's, or one in what isn't to be written.
             Err((
-                Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY | Errno::EROFS,
+                Errno::ENOENT
+                | Errno::ENOTEMPTY
+                | Errno::EEXIST
+                | Errno::EBUSY
+                | Errno::EROFS
+                | Errno::EACCES
+                | Errno::EPERM,
                 _,
             )) => Ok(false),
             Err((_, error)) => Err(unchangeable(&host, "rmdir", &error)),
@@ -231,9 +287,36 @@ fn push(waiting: &mut Vec<OsString>, path: &Path) {
     waiting.extend(names.map(OsStr::to_owned));
 }
 
+/// A FIFO of that name is an error, and nothing to wait for.
+fn open_directory(directory: &Path) -> std::io::Result<File> {
+    let flags = OFlag::O_DIRECTORY.bits();
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(directory)
+}
+
+fn no_file(path: &Path, host: &Path) -> Error {
+    let reason = format!("not a regular file: {}", host.display());
+    Error::invalid(path, "", reason)
+}
+
+/// Whether names may come to a directory and go. By access(2) with the rights that count for all else: it
+/// tells of a read-only file system too, and of a directory that root itself may not change (chattr(1)).
+fn may_write(directory: &Path) -> Result<(), Error> {
+    let rights = AccessFlags::W_OK | AccessFlags::X_OK;
+    faccessat(AT_FDCWD, directory, rights, AtFlags::AT_EACCESS)
+        .map_err(|errno| unchangeable(directory, "access", &errno.into()))
+}
+
+fn make_directory(host: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(host);
+    made.map_err(|error| unchangeable(host, "mkdir", &error))
+}
+
 /// Has a directory's names on the disk: what refers to a file must not be there before it.
 fn sync(directory: &Path) -> Result<(), Error> {
-    let synced = match unless_missing(File::open(directory)) {
+    let synced = match unless_missing(open_directory(directory)) {
         Ok(Some(open)) => open.sync_all(),
         other => other.map(drop),
     };

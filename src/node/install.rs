@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, shown};
 use crate::input;
+use crate::node::files::Found;
 use crate::node::programs::{self, Runtime};
 use crate::node::{Node, criu, engines, hooks, overrides, scripts};
 
@@ -39,6 +40,8 @@ pub enum Change {
     Whole,
     /// The line with the action script comes.
     LineAdded,
+    /// The comment above that line names another command to take it out.
+    Comment,
     /// The line with the action script goes.
     LineRemoved,
 }
@@ -47,12 +50,17 @@ pub enum Change {
 impl Step {
     /// What it would do.
     pub fn intent(&self) -> String {
-        self.said([
+        let intent = self.said([
             "write",
             "add the action script to",
+            "renew the comment in",
             "take the action script out of",
             "remove",
-        ])
+        ]);
+        match self {
+            Self::RemoveEmpty(_) => intent + " if nothing else is in it",
+            _ => intent,
+        }
     }
 
     /// What it did.
@@ -60,16 +68,18 @@ impl Step {
         self.said([
             "wrote",
             "added the action script to",
+            "renewed the comment in",
             "took the action script out of",
             "removed",
         ])
     }
 
-    fn said(&self, [write, add, take_out, remove]: [&str; 4]) -> String {
+    fn said(&self, [write, add, renew, take_out, remove]: [&str; 5]) -> String {
         let (verb, path) = match self {
             Self::Write { path, change, .. } => match change {
                 Change::Whole => (write, path),
                 Change::LineAdded => (add, path),
+                Change::Comment => (renew, path),
                 Change::LineRemoved => (take_out, path),
             },
             Self::Remove(path) | Self::RemoveEmpty(path) => (remove, path),
@@ -104,9 +114,7 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
             (node.program.clone(), me, 0o755),
             (directory.join(hooks::FILE_NAME), hook, 0o644),
         ] {
-            let is_executable = node.files.find(&path)?.is_some_and(|it| it.is_executable);
-            let there = node.files.read(&path, MAX_PROGRAM_SIZE)?;
-            if there.as_ref() != Some(&content) || (mode == 0o755 && !is_executable) {
+            if !is_there(node, &path, &content, mode)? {
                 steps.push(Step::Write {
                     path,
                     content,
@@ -118,12 +126,20 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     }
     let wanted = wanted(node)?;
     for path in &wanted {
-        let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
-        steps.extend(criu::with(&text, &node.program).map(|content| Step::Write {
+        let text = node
+            .files
+            .read_to_replace(path, criu::MAX_SIZE)?
+            .unwrap_or_default();
+        let with = criu::with(&text, &node.program, &node.options_out(criu_only));
+        steps.extend(with.map(|content| Step::Write {
             path: path.clone(),
             content,
             mode: None,
-            change: Change::LineAdded,
+            change: if criu::action_scripts(&text).contains(&node.program) {
+                Change::Comment
+            } else {
+                Change::LineAdded
+            },
         }));
     }
     // Two files that count for the same runtime would have CRIU call premount twice.
@@ -131,10 +147,24 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
         if !wanted.contains(&path) {
             let text = node.files.read(&path, criu::MAX_SIZE)?.unwrap_or_default();
             let left = criu::without_installed(&text, &node.program);
-            steps.extend(left.map(|left| without(node, path, left)).transpose()?);
+            let left = left.map(|left| without(node, path, left.to_owned()));
+            steps.extend(left.transpose()?);
         }
     }
     Ok(steps)
+}
+
+/// Whether a file is there as it has to be.
+fn is_there(node: &Node, path: &Path, content: &[u8], mode: u32) -> Result<bool, Error> {
+    let found = node.files.find(path)?;
+    // Another size is enough to know, whatever the size.
+    let may_be = |found: &Found| u64::try_from(content.len()).is_ok_and(|size| size == found.size);
+    if found.as_ref().is_some_and(|it| it.is_file && !may_be(it)) {
+        return Ok(false);
+    }
+    let there = node.files.read_to_replace(path, content.len())?;
+    let is_executable = found.is_some_and(|found| found.is_executable);
+    Ok(there.is_some_and(|there| there == content) && (mode != 0o755 || is_executable))
 }
 
 /// The files in which the action script has to be named for this node. A crun.conf is never made: where
@@ -193,19 +223,24 @@ pub fn steps_out(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     }
     let engines = engines::find(&node.files)?;
     for directory in node.hooks_directories(&engines) {
-        for (path, program) in hooks::find(&node.files, &directory)? {
-            let is_ours = path
-                .file_name()
-                .is_some_and(|name| name == hooks::FILE_NAME);
-            if program == node.program && !is_ours {
-                return Err(still_named(&path, &program));
+        for hook in hooks::find(&node.files, &directory, &[])? {
+            let is_ours = hook.has_own_name();
+            // Of premount's own that nobody can read no program is known, and it keeps an engine from starting.
+            let is_broken = is_ours && hook.is_file && hook.program.is_none();
+            if hook.program.as_ref() == Some(&node.program) {
+                if !is_ours {
+                    return Err(still_named(&hook.path, &node.program));
+                }
+            } else if !is_broken {
+                continue;
             }
-            if program == node.program && !criu_only {
-                steps.push(Step::Remove(path));
+            if !criu_only {
+                steps.push(Step::Remove(hook.path));
             }
         }
     }
-    if !criu_only && node.files.find(&node.program)?.is_some() {
+    let program = node.files.find(&node.program)?;
+    if !criu_only && program.is_some_and(|it| it.is_file) {
         steps.push(Step::Remove(node.program.clone()));
     }
     Ok(steps)
@@ -240,11 +275,18 @@ pub fn take(node: &Node, step: &Step) -> Result<bool, Error> {
             content,
             mode,
             ..
-        } => {
-            node.files.make_directory(path.parent().unwrap_or(path))?;
-            node.files.replace(path, content, *mode).map(|()| true)
-        }
+        } => node.files.replace(path, content, *mode).map(|()| true),
         Step::Remove(path) => node.files.remove(path).map(|()| true),
         Step::RemoveEmpty(path) => node.files.remove_empty(path),
+    }
+}
+
+/// What would keep the step from being taken, as far as that can be told without taking it.
+pub fn foresee(node: &Node, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::Write { path, .. } => node.files.may_replace(path),
+        Step::Remove(path) => node.files.may_remove(path),
+        // A directory that can't go stays, and is no failure.
+        Step::RemoveEmpty(_) => Ok(()),
     }
 }

@@ -2,19 +2,25 @@
 //! The node that premount is put on, looked at, and taken off again: never in the path of a restore.
 //!
 //! What refers to the program must never be there without it: CRIU aborts every dump and every restore
-//! whose action script is missing, and CRI-O doesn't start with a hook whose program is. So it comes first
-//! and goes last, and each file changes as a whole.
+//! whose action script is missing, and a CRI-O that runs fails every container that a hook counts for whose
+//! program is. So it comes first and goes last, and each file changes as a whole: CRI-O doesn't start with
+//! half a hook.
 
 pub mod criu;
 pub mod engines;
 pub mod files;
+pub mod hook_json;
+mod hook_status;
 pub mod hooks;
 pub mod install;
 pub mod overrides;
+pub mod pattern;
 pub mod programs;
 pub mod scripts;
 pub mod status;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -32,22 +38,22 @@ const NAME: &str = "premount";
 pub fn install(options: &cli::Install) -> Result<Verdict, Error> {
     let node = Node::of(&options.place)?;
     let end = options.stay.then(hold_signals).transpose()?;
-    node.change(&options.change, true)?;
+    let mut verdict = node.change(&options.change, true)?;
     if let Some(end) = end {
         end.wait().map_err(|errno| Error::Unchangeable {
             file: "--stay".into(),
             operation: "sigwait",
             errno,
         })?;
-        node.change(&options.change, false)?;
+        let at_the_end = node.change(&options.change, false)?;
+        verdict.untold = verdict.untold.or(at_the_end.untold);
     }
-    Ok(Verdict::default())
+    Ok(verdict)
 }
 
 /// Takes premount off a node.
 pub fn uninstall(options: &cli::Uninstall) -> Result<Verdict, Error> {
-    Node::of(&options.place)?.change(&options.change, false)?;
-    Ok(Verdict::default())
+    Node::of(&options.place)?.change(&options.change, false)
 }
 
 /// Says what premount is worth on a node.
@@ -97,6 +103,17 @@ impl Node {
         if let Some(directory) = place.hooks_dir.as_ref().filter(|path| !path.is_absolute()) {
             return Err(Error::invalid(directory, "", "not an absolute path"));
         }
+        let is_control = |directory: &PathBuf| {
+            directory
+                .as_os_str()
+                .as_bytes()
+                .iter()
+                .any(u8::is_ascii_control)
+        };
+        if let Some(directory) = place.hooks_dir.as_ref().filter(|path| is_control(path)) {
+            let reason = "a control character, and CRIU's configuration files are to name it";
+            return Err(Error::invalid(directory, "", reason));
+        }
         Ok(Self {
             files: Files::of(&place.root)?,
             program,
@@ -104,8 +121,31 @@ impl Node {
         })
     }
 
+    /// The options with which an uninstall on the node itself takes off what was installed there.
+    fn options_out(&self, criu_only: bool) -> Vec<&OsStr> {
+        let mut options = Vec::new();
+        if self.program != Path::new(hooks::PROGRAM) {
+            options.extend([OsStr::new("--program"), self.program.as_os_str()]);
+        }
+        if criu_only {
+            options.push(OsStr::new("--criu-only"));
+            return options;
+        }
+        // An engine's own directories may be others by then.
+        let found = [hooks::DIRECTORY, hooks::OF_ADMINISTRATOR].map(Path::new);
+        let elsewhere = self
+            .hooks_directory
+            .as_deref()
+            .filter(|it| !found.contains(it));
+        if let Some(directory) = elsewhere {
+            options.extend([OsStr::new("--hooks-dir"), directory.as_os_str()]);
+        }
+        options
+    }
+
     /// Takes the steps to install or to uninstall, one premount at a time, and says each when it is taken.
-    fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
+    /// Where that can't be said they are taken to the end all the same: half of them are no use to anybody.
+    fn change(&self, how: &Changing, install: bool) -> Result<Verdict, Error> {
         let steps = if install {
             install::steps_in
         } else {
@@ -113,32 +153,44 @@ impl Node {
         };
         if how.dry_run {
             for step in steps(self, how.criu_only)? {
+                install::foresee(self, &step)?;
                 report::print_line(&format!("would {}", step.intent()))?;
             }
-            return Ok(());
+            return Ok(Verdict::default());
         }
         sys::reset_umask();
         // In a container the root is another one than the node's own, and the program's directory is not.
         let _alone = self.files.lock(Path::new("/"))?;
         let directory = self.program.parent().unwrap_or(Path::new("/"));
         if install {
+            // What can't be is refused before the first change, and that is this directory.
+            steps(self, how.criu_only)?;
             self.files.make_directory(directory)?;
         }
         let _here = match self.files.find(directory)? {
-            Some(_) => Some(self.files.lock(directory)?),
-            None => None,
+            Some(found) if found.is_directory => Some(self.files.lock(directory)?),
+            _ => None,
         };
         let mut changed = false;
+        let mut told = Ok(());
         for step in steps(self, how.criu_only)? {
             if install::take(self, &step)? {
                 changed = true;
-                report::print_line(&step.deed())?;
+                told = told.and(report::print_line(&step.deed()));
             }
         }
         if !changed {
-            report::print_line("nothing to do")?;
+            told = report::print_line("nothing to do");
         }
-        Ok(())
+        let done = if changed {
+            "the node was changed"
+        } else {
+            "there was nothing to do"
+        };
+        Ok(Verdict {
+            untold: told.err().map(|error| error.after(done)),
+            ..Verdict::default()
+        })
     }
 
     /// The directories in which the hook may be: the usual ones, and those that engines read.

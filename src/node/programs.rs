@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::Error;
@@ -88,7 +89,14 @@ pub fn find(files: &Files, name: &'static str, more: &[PathBuf]) -> Result<Vec<P
     let mut found: Vec<Program> = Vec::new();
     let mut seen = Vec::new();
     for path in usual.chain(more.iter().cloned()) {
-        let host = files.host_path(&path)?;
+        let host = match files.host_path(&path) {
+            // Nobody can start it.
+            Err(Error::Unreadable {
+                errno: Errno::ELOOP,
+                ..
+            }) => continue,
+            host => host?,
+        };
         let is_there = files.find(&path)?.is_some_and(|found| found.is_executable);
         if is_there && !seen.contains(&host) {
             seen.push(host);
@@ -159,8 +167,22 @@ fn libcriu(files: &Files) -> Result<Vec<PathBuf>, Error> {
         });
         for directory in std::iter::once(directory.to_owned()).chain(of_architectures) {
             let path = directory.join(LIBCRIU);
-            if files.find(&path)?.is_some() {
-                found.push(path);
+            let is_loop = |error: &Error| {
+                matches!(
+                    error,
+                    Error::Unreadable {
+                        errno: Errno::ELOOP,
+                        ..
+                    }
+                )
+            };
+            match files.find(&path) {
+                Ok(None) => {}
+                Err(error) if is_loop(&error) => {}
+                there => {
+                    there?;
+                    found.push(path);
+                }
             }
         }
     }

@@ -26,7 +26,10 @@ impl<'a> Scripts<'a> {
             files: BTreeMap::new(),
         };
         for path in paths {
-            scripts.add(path)?;
+            // What is no file says nothing, and is there all the same: a crun.conf hides runc.conf.
+            if !scripts.add(path.clone())? && node.files.find(&path)?.is_some() {
+                scripts.files.insert(path, Vec::new());
+            }
         }
         Ok(scripts)
     }

@@ -2,16 +2,15 @@
 //! What premount is worth on a node as it is: which trigger calls it for which runtime, what keeps one
 //! from it, and what to do about that.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, shown};
 use crate::input;
+use crate::node::Node;
 use crate::node::engines::{self, Engine};
 use crate::node::overrides::{self, Override};
 use crate::node::programs::{self, Program, Reads, Runtime};
 use crate::node::scripts::Scripts;
-use crate::node::{Node, hooks};
 
 /// Most bytes of the program.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
@@ -115,14 +114,14 @@ pub fn status(node: &Node) -> Result<Status, Error> {
 }
 
 fn installed(node: &Node) -> Result<Installed, Error> {
-    let is_executable = node
-        .files
-        .find(&node.program)?
-        .is_some_and(|it| it.is_executable);
-    if !is_executable {
+    let found = node.files.find(&node.program)?;
+    let Some(found) = found.filter(|it| it.is_executable) else {
         return Ok(Installed::No);
-    }
+    };
     let me = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
+    if u64::try_from(me.len()).is_ok_and(|size| size != found.size) {
+        return Ok(Installed::Another);
+    }
     let there = node.files.read(&node.program, MAX_PROGRAM_SIZE)?;
     Ok(if there == Some(me) {
         Installed::This
@@ -132,7 +131,7 @@ fn installed(node: &Node) -> Result<Installed, Error> {
 }
 
 impl Status {
-    fn problem(&mut self, problem: String, remedy: impl Into<String>) {
+    pub(super) fn problem(&mut self, problem: String, remedy: impl Into<String>) {
         let remedy = remedy.into();
         self.problems.push(Problem { problem, remedy });
     }
@@ -218,80 +217,6 @@ impl Status {
                     "premount install",
                 );
             }
-        }
-    }
-
-    fn judge_hooks(&mut self, node: &Node, engines: Vec<Engine>) -> Result<(), Error> {
-        let directories = node.hooks_directories(&engines);
-        let mut all = BTreeMap::new();
-        for directory in directories {
-            for (path, program) in hooks::find(&node.files, &directory)? {
-                if !node.is_premount(&program) {
-                    continue;
-                }
-                if node
-                    .files
-                    .find(&program)?
-                    .is_none_or(|found| !found.is_executable)
-                {
-                    let (path, program_shown) = (shown(&path), shown(&program));
-                    let remedy = if program == self.program {
-                        "premount install, or premount uninstall".to_owned()
-                    } else {
-                        format!("remove {path}, or put the program there")
-                    };
-                    self.problem(
-                        format!(
-                            "{path} names {program_shown}, which can't be executed: CRI-O doesn't start"
-                        ),
-                        remedy,
-                    );
-                }
-                all.insert(path, program);
-            }
-        }
-        for engine in engines {
-            let in_its = |path: &&PathBuf| {
-                let directory = path.parent().unwrap_or(path);
-                engine.hook_directories.iter().any(|its| its == directory)
-            };
-            let hooks: Vec<PathBuf> = all.keys().filter(in_its).cloned().collect();
-            self.judge_engine(&engine, &hooks, all.keys().next());
-            self.engines.push(Hooked { engine, hooks });
-        }
-        Ok(())
-    }
-
-    fn judge_engine(&mut self, engine: &Engine, hooks: &[PathBuf], elsewhere: Option<&PathBuf>) {
-        let name = label(&engine.program);
-        for reason in &engine.unusable {
-            self.problem(
-                format!("{name}: its configuration can't be understood: {reason}"),
-                "mend that file",
-            );
-        }
-        if engine.without_criu {
-            self.problem(
-                format!("{name} was told not to restore: enable_criu_support = false"),
-                "set enable_criu_support = true in /etc/crio/crio.conf.d, and restart CRI-O",
-            );
-        }
-        if let (false, [], Some(elsewhere)) = (engine.hook_directories.is_empty(), hooks, elsewhere)
-        {
-            let (directories, elsewhere) = (list(&engine.hook_directories), shown(elsewhere));
-            let directory = engine
-                .hook_directories
-                .last()
-                .map(|path| shown(path).to_string());
-            self.problem(
-                format!(
-                    "{name} reads hooks from {directories} alone, and premount's is {elsewhere}"
-                ),
-                format!(
-                    "premount install --hooks-dir {}, or add that directory to hooks_dir",
-                    directory.unwrap_or_default()
-                ),
-            );
         }
     }
 

@@ -121,14 +121,7 @@ fn write(text: &str) -> Result<(), Error> {
     {
         // Who closes the pipe has read enough.
         Ok(()) | Err(Errno::EPIPE) => Ok(()),
-        Err(errno) => {
-            let file = "standard output".into();
-            Err(Error::Unreadable {
-                file,
-                operation: "write",
-                errno,
-            })
-        }
+        Err(errno) => Err(Error::Untold { errno, done: None }),
     }
 }
 

@@ -12,8 +12,13 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 /// What premount said, and how it ended.
@@ -32,9 +37,36 @@ pub fn binary() -> PathBuf {
     std::env::var_os(BINARY).map_or_else(|| env!("CARGO_BIN_EXE_premount").into(), PathBuf::from)
 }
 
+/// More than any call takes, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a call to end, and kills it where it doesn't: what waits for ever fails its test, and is no
+/// test that hangs.
+pub fn output_of(child: Child) -> Output {
+    output_within(PATIENCE, child, b"")
+}
+
+/// The same with another patience, and something on standard input.
+pub fn output_within(patience: Duration, mut child: Child, stdin: &[u8]) -> Output {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let (stdin, (done, end)) = (stdin.to_vec(), mpsc::channel());
+    thread::spawn(move || {
+        if let Some(mut pipe) = child.stdin.take() {
+            // premount may have ended before it read all of it.
+            let _ = pipe.write_all(&stdin);
+        }
+        let _ = done.send(child.wait_with_output());
+    });
+    let Ok(output) = end.recv_timeout(patience) else {
+        let _ = kill(pid, Signal::SIGKILL);
+        panic!("it has not ended within {patience:?}");
+    };
+    output.unwrap()
+}
+
 /// Calls premount with nothing of the caller's environment.
 pub fn premount(arguments: &[&str], stdin: &[u8], environment: &[(&str, &str)]) -> Ended {
-    let mut child = Command::new(binary())
+    let child = Command::new(binary())
         .args(arguments)
         .env_clear()
         .envs(environment.iter().copied())
@@ -43,13 +75,16 @@ pub fn premount(arguments: &[&str], stdin: &[u8], environment: &[(&str, &str)]) 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // premount may have ended before it read all of it.
-    let _ = child.stdin.take().unwrap().write_all(stdin);
-    let output = child.wait_with_output().unwrap();
+    ended(&output_within(PATIENCE, child, stdin))
+}
+
+/// How a call ended, in text.
+pub fn ended(output: &Output) -> Ended {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Ended {
         status: output.status.code().expect("an exit status"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
     }
 }
 
@@ -88,12 +123,7 @@ impl AsCriu {
 
     /// Calls premount from there.
     pub fn call(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().unwrap();
-        Ended {
-            status: output.status.code().expect("an exit status"),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        ended(&output_of(self.command(arguments).spawn().unwrap()))
     }
 
     /// The command that calls it. The runtime is a shell that starts another, which is CRIU: `sh WORD 3`,
@@ -137,6 +167,20 @@ impl AsCriu {
             .stderr(Stdio::piped());
         command
     }
+}
+
+/// Calls premount with a standard output that takes nothing.
+pub fn to_full(arguments: &[&str]) -> Ended {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let child = Command::new(binary())
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(full.unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    ended(&output_of(child))
 }
 
 /// A bundle with a rootfs, and a directory for sources.

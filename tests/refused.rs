@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A node that refuses to be changed: a dry run says so, and ends as the real one does.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(clippy::indexing_slicing, clippy::print_stderr)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use common::node::{Node, RUNC};
+use common::{Ended, ended, output_of};
+
+/// Runs a shell script with premount as `$0`, a command of its as `$1`, the node's root as `$2`, and
+/// `--dry-run` or nothing as `$3`, where mounts are its own. None where the system doesn't let it.
+fn in_namespace(node: &Node, script: &str, command: &str, dry: bool) -> Option<Ended> {
+    let mut call = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        call.args(["--user", "--map-root-user"]);
+    }
+    call.args(["--mount", "sh", "-ec", script])
+        .arg(common::binary())
+        .arg(command)
+        .arg(node.0.path())
+        .args(dry.then_some("--dry-run"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ended = ended(&output_of(call.spawn().expect("unshare")));
+    if ended.stderr.contains("unshare failed") {
+        eprintln!("SKIPPED: no mount namespaces here: {}", ended.stderr);
+        return None;
+    }
+    Some(ended)
+}
+
+/// The errors of two calls tell of the same errno, and what they would do or did is the same until then (but
+/// for what depends: `if nothing else is in it`).
+fn assert_foretold(dry: &Ended, real: &Ended, errno: &str) {
+    assert_eq!((dry.status, real.status), (1, 1), "{dry:?} {real:?}");
+    for ended in [dry, real] {
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        assert!(ended.stderr.trim_end().ends_with(errno), "{ended:?}");
+    }
+    let sure = dry.stdout.lines().filter(|line| !line.contains(" if "));
+    assert_eq!(
+        sure.count(),
+        real.stdout.lines().count(),
+        "{dry:?} {real:?}"
+    );
+}
+
+fn read_only(path: &str) -> String {
+    format!(
+        "mount --bind \"$2/{path}\" \"$2/{path}\" && mount -o remount,bind,ro \"$2/{path}\" && \
+         exec \"$0\" \"$1\" $3 --root \"$2\""
+    )
+}
+
+#[test]
+fn a_dry_run_foretells_what_a_read_only_file_system_refuses() {
+    for (path, command) in [
+        ("usr", "install"),
+        ("usr/share/containers", "install"),
+        ("etc", "install"),
+        ("", "install"),
+        ("usr", "uninstall"),
+        ("etc", "uninstall"),
+        ("usr/libexec/oci/hooks.d", "uninstall"),
+    ] {
+        let node = Node::new();
+        node.write("usr/share/containers/containers.conf", "");
+        node.write(RUNC, "tcp-close\n");
+        if command == "uninstall" {
+            node.succeeds("install", &[]);
+        }
+        let before = node.all();
+        let Some(dry) = in_namespace(&node, &read_only(path), command, true) else {
+            return;
+        };
+        assert_eq!(node.all(), before, "{path} {command}");
+        let real = in_namespace(&node, &read_only(path), command, false).unwrap();
+        assert_foretold(&dry, &real, "Read-only file system (EROFS)");
+    }
+}
+
+#[test]
+fn a_dry_run_on_a_read_only_file_system_with_nothing_to_do_is_no_failure() {
+    let node = Node::new();
+    node.succeeds("install", &[]);
+    for dry in [true, false] {
+        let Some(ended) = in_namespace(&node, &read_only(""), "install", dry) else {
+            return;
+        };
+        assert_eq!(ended.status, 0, "{ended:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_foretells_what_permissions_refuse() {
+    let node = Node::new();
+    node.write(RUNC, "tcp-close\n");
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(node.0.path(), open.clone()).unwrap();
+    // Root may do all: be somebody else then, with a copy that anyone may execute.
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), open).unwrap();
+    let copy = place.path().join("premount");
+    let copied = Command::new("cp").arg(common::binary()).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    let call = |command: &str, dry: bool| {
+        use std::os::unix::process::CommandExt;
+        let mut call = Command::new(&copy);
+        if nix::unistd::geteuid().is_root() {
+            call.uid(65534).gid(65534);
+        } else {
+            let closed = fs::Permissions::from_mode(0o555);
+            for path in ["", "etc", "etc/criu"] {
+                fs::set_permissions(node.path(path), closed.clone()).unwrap();
+            }
+        }
+        call.args([command, "--root"]).arg(node.0.path());
+        call.args(dry.then_some("--dry-run"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        ended(&output_of(call.spawn().unwrap()))
+    };
+    let (dry, real) = (call("install", true), call("install", false));
+    assert_foretold(&dry, &real, "Permission denied (EACCES)");
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    node.succeeds("install", &[]);
+    let (dry, real) = (call("uninstall", true), call("uninstall", false));
+    assert_foretold(&dry, &real, "Permission denied (EACCES)");
+}
+
+#[test]
+fn a_dry_run_foretells_what_is_in_the_way() {
+    for (path, errno) in [
+        ("usr/share/containers/oci", "Not a directory (ENOTDIR)"),
+        ("usr/share/containers/oci/hooks.d", "File exists (EEXIST)"),
+    ] {
+        let node = Node::new();
+        node.write(path, "");
+        let dry = node.call("install", &["--dry-run"]);
+        assert_foretold(&dry, &node.call("install", &[]), errno);
+    }
+}
