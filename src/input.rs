@@ -14,6 +14,30 @@ use crate::sys;
 /// Reads a regular file of at most `limit` bytes. A FIFO or a device is an error at once, and never
 /// waited for.
 pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+    let (mut file, size) = open_file(path)?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size == 0 || size > limit {
+        // A file of the kernel's own tells no size.
+        return read_all(file, path, limit, 0);
+    }
+    // As long as it was a moment ago: one read, and none to hear that it is the end.
+    let mut bytes = vec![0; size];
+    let mut length = 0;
+    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(path, &error)),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Opens a regular file, to be read in parts, and says how many bytes it has. A FIFO or a device is an
+/// error at once, and never waited for.
+pub fn open_file(path: &Path) -> Result<(File, u64), Error> {
     let unreadable = |operation| {
         move |errno| Error::Unreadable {
             file: path.to_owned(),
@@ -28,25 +52,19 @@ pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(Error::invalid(path, "", "not a regular file"));
     }
-    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    let mut file = File::from(fd);
-    if size == 0 || size > limit {
-        // A file of the kernel's own tells no size.
-        return read_all(file, path, limit, 0);
+    Ok((File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+/// The error of reading `file`: the system's, or that of what unpacks it on the way.
+pub fn failed(file: &Path, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(_) => Error::Unreadable {
+            file: file.to_owned(),
+            operation: "read",
+            errno: sys::errno_of(error),
+        },
+        None => Error::invalid(file, "", error.to_string()),
     }
-    // As long as it was a moment ago: one read, and none to hear that it is the end.
-    let mut bytes = vec![0; size];
-    let mut length = 0;
-    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable("read")(sys::errno_of(&error))),
-        }
-    }
-    bytes.truncate(length);
-    Ok(bytes)
 }
 
 /// Reads `stream` to its end, `limit` bytes at most. `file` is what errors call it.
@@ -65,11 +83,7 @@ fn read_all(
     input
         .take(most)
         .read_to_end(&mut bytes)
-        .map_err(|error| Error::Unreadable {
-            file: file.to_owned(),
-            operation: "read",
-            errno: sys::errno_of(&error),
-        })?;
+        .map_err(|error| failed(file, &error))?;
     if bytes.len() > limit {
         return Err(Error::invalid(
             file,

@@ -167,7 +167,7 @@ impl View<'_> {
             },
             kind: self.kind(mount, masked),
             mountpoint: mount.mountpoint.as_bytes().to_owned(),
-            file_system: mount.file_system.clone(),
+            file_system: mount.file_system.clone().into_owned(),
         })
     }
 
@@ -206,7 +206,7 @@ mod tests {
             device,
             root: CleanPath::new(root.as_bytes()).unwrap(),
             mountpoint: CleanPath::new(at.as_bytes()).unwrap(),
-            file_system: "tmpfs".to_owned(),
+            file_system: "tmpfs".into(),
             external: None,
         }
     }

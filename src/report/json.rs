@@ -2,10 +2,11 @@
 //! The JSON of `plan`, `apply` and `check`. Its shape is documented in docs/json.md, and
 //! only ever gains fields; `version` says when that changes.
 
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Report, Summary, lacking};
 use crate::Task;
@@ -19,16 +20,25 @@ use crate::plan::{Origin, Plan, PlannedMount, Status};
 
 pub(super) const VERSION: u32 = 1;
 
+/// A list that is made while it is written.
+struct Each<F>(F);
+
+impl<I: IntoIterator<Item: Serialize>, F: Fn() -> I> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
 #[derive(Serialize)]
-struct Whole {
+struct Whole<M, F> {
     version: u32,
     command: &'static str,
     bundle: String,
     rootfs: String,
-    mounts: Vec<MountReport>,
+    mounts: M,
     summary: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
-    findings: Option<Vec<FindingReport>>,
+    findings: Option<F>,
 }
 
 #[derive(Serialize)]
@@ -41,10 +51,10 @@ struct FindingReport {
 }
 
 #[derive(Serialize)]
-struct CheckpointReport {
+struct CheckpointReport<N> {
     version: u32,
     checkpoint: String,
-    namespaces: Vec<Vec<CheckpointMount>>,
+    namespaces: N,
 }
 
 #[derive(Serialize)]
@@ -87,13 +97,17 @@ struct ErrorReport {
     errno: String,
 }
 
-pub(super) fn text(task: Task, report: &Report) -> String {
+pub(super) fn report(task: Task, report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Report {
         bundle,
         plan,
         outcomes,
         findings,
     } = *report;
+    let mounts = || {
+        let all = plan.mounts.iter().zip(outcomes).enumerate();
+        all.map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome))
+    };
     let report = Whole {
         version: VERSION,
         command: match task {
@@ -103,42 +117,39 @@ pub(super) fn text(task: Task, report: &Report) -> String {
         },
         bundle: path(bundle),
         rootfs: path(&plan.rootfs),
-        mounts: plan
-            .mounts
-            .iter()
-            .zip(outcomes)
-            .enumerate()
-            .map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome))
-            .collect(),
+        mounts: Each(mounts),
         summary: Summary::new(plan, outcomes, task == Task::Apply),
-        findings: findings.map(|all| all.iter().map(finding).collect()),
+        findings: findings.map(|all| Each(move || all.iter().map(finding))),
     };
-    pretty(&report)
+    write_pretty(&report, out)
 }
 
-pub(super) fn checkpoint(checkpoint: &Path, namespaces: &[Namespace]) -> String {
+pub(super) fn checkpoint(
+    checkpoint: &Path,
+    namespaces: &[Namespace],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mount = |mount: &MountImage| CheckpointMount {
         id: mount.id,
         parent: mount.parent,
         mountpoint: absolute(mount.mountpoint.as_bytes()),
-        r#type: mount.file_system.clone(),
+        r#type: mount.file_system.clone().into_owned(),
         external: mount.external.as_deref().map(bytes),
     };
-    pretty(&CheckpointReport {
+    let report = CheckpointReport {
         version: VERSION,
         checkpoint: path(checkpoint),
-        namespaces: namespaces
-            .iter()
-            .map(|namespace| namespace.mounts.iter().map(mount).collect())
-            .collect(),
-    })
+        namespaces: Each(|| {
+            let all = namespaces.iter();
+            all.map(|namespace| Each(move || namespace.mounts.iter().map(mount)))
+        }),
+    };
+    write_pretty(&report, out)
 }
 
-pub(super) fn pretty(report: &impl Serialize) -> String {
-    // Strings, numbers and lists: nothing here that JSON can't say.
-    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
-    text.push('\n');
-    text
+pub(super) fn write_pretty(report: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)
 }
 
 fn finding(finding: &Finding) -> FindingReport {

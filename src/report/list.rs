@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The text of `apply` and `check`: a line an inode, and a line for the sum.
 
-use std::fmt::Write;
+use std::io::{self, Write};
 
 use super::{Report, Summary, lacking};
 use crate::Task;
@@ -10,33 +10,29 @@ use crate::error::shown;
 use crate::escape::Escaped;
 use crate::plan::PlannedMount;
 
-pub(super) fn text(task: Task, report: &Report) -> String {
+pub(super) fn report(task: Task, report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Report { plan, outcomes, .. } = *report;
-    let mut text = String::new();
     for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
         if task == Task::Apply {
-            lines(&mut text, "created", planned, &outcome.created);
+            lines(out, "created", planned, &outcome.created)?;
         } else {
-            lines(&mut text, "missing", planned, &lacking(plan, planned));
+            lines(out, "missing", planned, &lacking(plan, planned))?;
         }
     }
-    let _ = writeln!(
-        text,
-        "{}",
-        Summary::new(plan, outcomes, task == Task::Apply)
-    );
-    text
+    let sum = Summary::new(plan, outcomes, task == Task::Apply);
+    writeln!(out, "{sum}")
 }
 
-fn lines(text: &mut String, what: &str, planned: &PlannedMount, inodes: &[Created]) {
+fn lines(
+    out: &mut dyn Write,
+    what: &str,
+    planned: &PlannedMount,
+    inodes: &[Created],
+) -> io::Result<()> {
     let mount = Escaped(planned.mount.written.as_bytes());
     for inode in inodes {
-        // Writing to a string can't fail.
-        let _ = writeln!(
-            text,
-            "{what} {} {} for mount {mount}",
-            inode.kind,
-            shown(&inode.path)
-        );
+        let (kind, path) = (inode.kind, shown(&inode.path));
+        writeln!(out, "{what} {kind} {path} for mount {mount}")?;
     }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! A bundle in a temporary directory, and premount called on it as anyone calls it.
 #![allow(dead_code)] // Not every test uses all of it.
 
+pub mod archive;
 pub mod image;
 pub mod inputs;
 pub mod node;
