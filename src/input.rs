@@ -15,31 +15,18 @@ use crate::sys;
 /// Reads a regular file of at most `limit` bytes. A FIFO or a device is an error at once, and never
 /// waited for.
 pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    // O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let fd = open(path, flags, Mode::empty()).map_err(|errno| Error::Unreadable {
-        file: path.to_owned(),
-        operation: "open",
-        errno,
-    })?;
-    read_open_file(fd, path, limit)
+    let (file, size) = open_file(path)?;
+    read_whole(file, size, path, limit)
 }
 
 /// [`read_file`] for a file that was opened without blocking; `path` is what errors call it.
 pub fn read_open_file(fd: OwnedFd, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    let unreadable = |operation| {
-        move |errno| Error::Unreadable {
-            file: path.to_owned(),
-            operation,
-            errno,
-        }
-    };
-    let stat = fstat(&fd).map_err(unreadable("fstat"))?;
-    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(Error::invalid(path, "", "not a regular file"));
-    }
-    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    let mut file = File::from(fd);
+    let (file, size) = regular(fd, path)?;
+    read_whole(file, size, path, limit)
+}
+
+fn read_whole(mut file: File, size: u64, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
     if size == 0 || size > limit {
         // A file of the kernel's own tells no size.
         return read_all(file, path, limit, 0);
@@ -52,11 +39,48 @@ pub fn read_open_file(fd: OwnedFd, path: &Path, limit: usize) -> Result<Vec<u8>,
             Ok(0) => break,
             Ok(read) => length += read,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable("read")(sys::errno_of(&error))),
+            Err(error) => return Err(failed(path, &error)),
         }
     }
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// Opens a regular file, to be read in parts, and says how many bytes it has. A FIFO or a device is an
+/// error at once, and never waited for.
+pub fn open_file(path: &Path) -> Result<(File, u64), Error> {
+    // O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let fd = open(path, flags, Mode::empty()).map_err(|errno| Error::Unreadable {
+        file: path.to_owned(),
+        operation: "open",
+        errno,
+    })?;
+    regular(fd, path)
+}
+
+fn regular(fd: OwnedFd, path: &Path) -> Result<(File, u64), Error> {
+    let stat = fstat(&fd).map_err(|errno| Error::Unreadable {
+        file: path.to_owned(),
+        operation: "fstat",
+        errno,
+    })?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Error::invalid(path, "", "not a regular file"));
+    }
+    Ok((File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+/// The error of reading `file`: the system's, or that of what unpacks it on the way.
+pub fn failed(file: &Path, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(_) => Error::Unreadable {
+            file: file.to_owned(),
+            operation: "read",
+            errno: sys::errno_of(error),
+        },
+        None => Error::invalid(file, "", error.to_string()),
+    }
 }
 
 /// Reads `stream` to its end, `limit` bytes at most. `file` is what errors call it.
@@ -75,11 +99,7 @@ fn read_all(
     input
         .take(most)
         .read_to_end(&mut bytes)
-        .map_err(|error| Error::Unreadable {
-            file: file.to_owned(),
-            operation: "read",
-            errno: sys::errno_of(&error),
-        })?;
+        .map_err(|error| failed(file, &error))?;
     if bytes.len() > limit {
         return Err(Error::invalid(
             file,

@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -414,20 +415,25 @@ pub fn open_to_list(directory: &Path) -> Result<OwnedFd, Errno> {
     retry(|| open(directory, flags, Mode::empty()))
 }
 
-/// The names in an open directory, those that are UTF-8.
-pub fn list(directory: BorrowedFd) -> Result<Vec<String>, Errno> {
+/// Says each name in an open directory, of those that are UTF-8, until told to stop. It may have any
+/// number of them, and none is kept.
+pub fn list(
+    directory: BorrowedFd,
+    mut name: impl FnMut(&str) -> ControlFlow<()>,
+) -> Result<(), Errno> {
     // Not std's ReadDir, which panics where closing it fails. Some fifty names at once; a page of stack
     // that nothing else needs costs as much as another call or two.
     let mut buffer = [const { MaybeUninit::uninit() }; 2 << 10];
     let mut entries = RawDir::new(directory, &mut buffer);
-    let mut names = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-        if let Ok(name) = entry.file_name().to_str() {
-            names.push(name.to_owned());
+        if let Ok(found) = entry.file_name().to_str() {
+            if name(found).is_break() {
+                break;
+            }
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 /// Closes what the caller left open beyond stdin, stdout and stderr, so that no path of the
@@ -437,9 +443,12 @@ pub fn close_inherited() {
         return;
     };
     let own = directory.as_raw_fd();
-    let names = list(directory.as_fd()).unwrap_or_default();
-    let open = names.iter().filter_map(|name| name.parse().ok());
-    for fd in open.filter(|&fd: &i32| fd > 2 && fd != own) {
+    let mut open: Vec<i32> = Vec::new();
+    let _ = list(directory.as_fd(), |name| {
+        open.extend(name.parse::<i32>());
+        ControlFlow::Continue(())
+    });
+    for fd in open.into_iter().filter(|&fd| fd > 2 && fd != own) {
         let _ = nix::unistd::close(fd);
     }
 }

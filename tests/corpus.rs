@@ -44,6 +44,11 @@ fn images() {
 }
 
 #[test]
+fn archives() {
+    replay("archive", input::archive);
+}
+
+#[test]
 fn walks() {
     replay("walk", |bytes| {
         let container = model::Container::from_bytes(bytes);

@@ -207,7 +207,7 @@ impl View<'_> {
             },
             kind: self.kind(mount, masked),
             mountpoint: mount.mountpoint.as_bytes().to_owned(),
-            file_system: mount.file_system.clone(),
+            file_system: mount.file_system.clone().into_owned(),
         })
     }
 
@@ -249,7 +249,7 @@ mod tests {
             device,
             root: CleanPath::new(root.as_bytes()).unwrap(),
             mountpoint: CleanPath::new(at.as_bytes()).unwrap(),
-            file_system: "tmpfs".to_owned(),
+            file_system: "tmpfs".into(),
             external: None,
         }
     }

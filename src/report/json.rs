@@ -2,10 +2,12 @@
 //! The JSON of `plan`, `apply` and `check`. Its shape is documented in docs/json.md, and
 //! only ever gains fields; `version` says when that changes.
 
+use std::cell::RefCell;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Named, Report, Summary, named};
 use crate::Task;
@@ -20,19 +22,28 @@ use crate::plan::{Origin, Plan, PlannedMount, Status};
 
 pub(super) const VERSION: u32 = 1;
 
+/// A list that is made while it is written.
+struct Each<F>(F);
+
+impl<I: IntoIterator<Item: Serialize>, F: Fn() -> I> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
 #[derive(Serialize)]
-struct Whole {
+struct Whole<'a, M, F> {
     version: u32,
     command: &'static str,
     bundle: String,
     rootfs: String,
-    mounts: Vec<MountReport>,
+    mounts: M,
     summary: Summary,
     /// How many inodes are not listed, since there are too many.
-    #[serde(skip_serializing_if = "is_zero")]
-    unlisted: usize,
+    #[serde(skip_serializing_if = "Unlisted::is_none")]
+    unlisted: Unlisted<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    findings: Option<Vec<FindingReport>>,
+    findings: Option<F>,
 }
 
 #[derive(Serialize)]
@@ -45,10 +56,10 @@ struct FindingReport {
 }
 
 #[derive(Serialize)]
-struct CheckpointReport {
+struct CheckpointReport<N> {
     version: u32,
     checkpoint: String,
-    namespaces: Vec<Vec<CheckpointMount>>,
+    namespaces: N,
 }
 
 #[derive(Serialize)]
@@ -91,27 +102,35 @@ struct ErrorReport {
     errno: String,
 }
 
-// serde asks by reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
+/// How many inodes had no room, once all are written that had.
+struct Unlisted<'a>(&'a RefCell<Lines>);
+
+impl Unlisted<'_> {
+    fn is_none(&self) -> bool {
+        self.0.borrow().unsaid() == 0
+    }
 }
 
-pub(super) fn text(task: Task, report: &Report) -> String {
+impl Serialize for Unlisted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.borrow().unsaid().serialize(serializer)
+    }
+}
+
+pub(super) fn report(task: Task, report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Report {
         bundle,
         plan,
         outcomes,
         findings,
     } = *report;
-    let mut lines = Lines::default();
-    let mounts = plan
-        .mounts
-        .iter()
-        .zip(outcomes)
-        .enumerate()
-        .map(|(index, (planned, outcome))| mount(plan, task, index, planned, outcome, &mut lines))
-        .collect();
+    let lines = RefCell::default();
+    let mounts = || {
+        let all = plan.mounts.iter().zip(outcomes).enumerate();
+        all.map(|(index, (planned, outcome))| {
+            mount(plan, task, index, planned, outcome, &mut lines.borrow_mut())
+        })
+    };
     let report = Whole {
         version: VERSION,
         command: match task {
@@ -121,37 +140,40 @@ pub(super) fn text(task: Task, report: &Report) -> String {
         },
         bundle: path(bundle),
         rootfs: path(&plan.rootfs),
-        mounts,
+        mounts: Each(mounts),
         summary: Summary::new(plan, outcomes, task == Task::Apply),
-        unlisted: lines.unsaid(),
-        findings: findings.map(|all| all.iter().map(finding).collect()),
+        unlisted: Unlisted(&lines),
+        findings: findings.map(|all| Each(move || all.iter().map(finding))),
     };
-    pretty(&report)
+    write_pretty(&report, out)
 }
 
-pub(super) fn checkpoint(checkpoint: &Path, namespaces: &[Namespace]) -> String {
+pub(super) fn checkpoint(
+    checkpoint: &Path,
+    namespaces: &[Namespace],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mount = |mount: &MountImage| CheckpointMount {
         id: mount.id,
         parent: mount.parent,
         mountpoint: absolute(mount.mountpoint.as_bytes()),
-        r#type: mount.file_system.clone(),
+        r#type: mount.file_system.clone().into_owned(),
         external: mount.external.as_deref().map(bytes),
     };
-    pretty(&CheckpointReport {
+    let report = CheckpointReport {
         version: VERSION,
         checkpoint: path(checkpoint),
-        namespaces: namespaces
-            .iter()
-            .map(|namespace| namespace.mounts.iter().map(mount).collect())
-            .collect(),
-    })
+        namespaces: Each(|| {
+            let all = namespaces.iter();
+            all.map(|namespace| Each(move || namespace.mounts.iter().map(mount)))
+        }),
+    };
+    write_pretty(&report, out)
 }
 
-pub(super) fn pretty(report: &impl Serialize) -> String {
-    // Strings, numbers and lists: nothing here that JSON can't say.
-    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
-    text.push('\n');
-    text
+pub(super) fn write_pretty(report: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)
 }
 
 fn finding(finding: &Finding) -> FindingReport {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The text of `apply` and `check`: a line an inode, and a line for the sum.
 
-use std::fmt::Write;
+use std::io::{self, Write};
 
 use super::{Named, Report, Summary, named};
 use crate::Task;
@@ -9,26 +9,23 @@ use crate::budget::Lines;
 use crate::error::shown;
 use crate::escape::Escaped;
 
-pub(super) fn text(task: Task, report: &Report) -> String {
+pub(super) fn report(task: Task, report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Report { plan, outcomes, .. } = *report;
-    let mut text = String::new();
     let mut lines = Lines::default();
     let what = if task == Task::Apply {
         "created"
     } else {
         "missing"
     };
-    // Writing to a string can't fail.
     for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
         for Named { path, kind } in named(task, plan, planned, outcome, &mut lines) {
             let mount = Escaped(planned.mount.written.as_bytes());
-            let _ = writeln!(text, "{what} {kind} {} for mount {mount}", shown(&path));
+            writeln!(out, "{what} {kind} {} for mount {mount}", shown(&path))?;
         }
     }
     if lines.unsaid() > 0 {
-        let _ = writeln!(text, "{what} {} more that are not listed", lines.unsaid());
+        writeln!(out, "{what} {} more that are not listed", lines.unsaid())?;
     }
     let sum = Summary::new(plan, outcomes, task == Task::Apply);
-    let _ = writeln!(text, "{sum}");
-    text
+    writeln!(out, "{sum}")
 }

@@ -8,7 +8,7 @@ mod node;
 mod tree;
 
 use std::fmt::{self, Display, Formatter};
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{self, BufWriter, IsTerminal, Write, stdout};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -44,10 +44,16 @@ pub struct Report<'a> {
 
 /// Writes a report to standard output.
 pub fn print(task: Task, format: Format, report: &Report) -> Result<(), Error> {
-    write(&match (format, task) {
-        (Format::Json, _) => json::text(task, report),
-        (Format::Text, Task::Plan) => tree::text(report.plan, is_colourful()) + &findings(report),
-        (Format::Text, Task::Apply | Task::Check) => list::text(task, report) + &findings(report),
+    write(|out| match (format, task) {
+        (Format::Json, _) => json::report(task, report, out),
+        (Format::Text, Task::Plan) => {
+            tree::plan(report.plan, is_colourful(), out)?;
+            findings(report, out)
+        }
+        (Format::Text, Task::Apply | Task::Check) => {
+            list::report(task, report, out)?;
+            findings(report, out)
+        }
     })
 }
 
@@ -57,23 +63,23 @@ pub fn print_checkpoint(
     checkpoint: &Path,
     namespaces: &[Namespace],
 ) -> Result<(), Error> {
-    write(&match format {
-        Format::Json => json::checkpoint(checkpoint, namespaces),
-        Format::Text => tree::checkpoint(checkpoint, namespaces, is_colourful()),
+    write(|out| match format {
+        Format::Json => json::checkpoint(checkpoint, namespaces, out),
+        Format::Text => tree::checkpoint(checkpoint, namespaces, is_colourful(), out),
     })
 }
 
 /// Writes what is so on a node.
 pub fn print_status(format: Format, status: &crate::node::status::Status) -> Result<(), Error> {
-    write(&match format {
-        Format::Json => node::json(status),
-        Format::Text => node::text(status),
+    write(|out| match format {
+        Format::Json => node::json(status, out),
+        Format::Text => out.write_all(node::text(status).as_bytes()),
     })
 }
 
 /// Writes a line.
 pub fn print_line(line: &str) -> Result<(), Error> {
-    write(&format!("{line}\n"))
+    write(|out| writeln!(out, "{line}"))
 }
 
 fn is_colourful() -> bool {
@@ -81,41 +87,43 @@ fn is_colourful() -> bool {
 }
 
 /// The findings as text, with what CRIU would say to each.
-fn findings(report: &Report) -> String {
+fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(findings) = report.findings else {
-        return String::new();
+        return Ok(());
     };
-    let mut lines = vec![String::new()];
+    writeln!(out)?;
     for finding in findings {
-        let place = finding
-            .host_path
-            .as_deref()
-            .map(|path| format!(": {}", shown(path)));
         let (mount, message) = (Escaped(&finding.mount), finding.kind.message());
-        lines.push(format!("{mount}: {message}{}", place.unwrap_or_default()));
-        lines.extend(
-            finding
-                .criu
-                .as_ref()
-                .map(|criu| format!("    CRIU: {criu}")),
-        );
+        write!(out, "{mount}: {message}")?;
+        if let Some(path) = &finding.host_path {
+            write!(out, ": {}", shown(path))?;
+        }
+        writeln!(out)?;
+        if let Some(criu) = &finding.criu {
+            writeln!(out, "    CRIU: {criu}")?;
+        }
     }
     let fatal = findings
         .iter()
         .filter(|finding| finding.criu.is_some())
         .count();
-    lines.push(match fatal {
-        0 => "This checkpoint can be restored here.".to_owned(),
-        1 => "This checkpoint can't be restored as it is, for one reason.".to_owned(),
-        more => format!("This checkpoint can't be restored as it is, for {more} reasons."),
-    });
-    lines.join("\n") + "\n"
+    match fatal {
+        0 => writeln!(out, "This checkpoint can be restored here."),
+        1 => writeln!(
+            out,
+            "This checkpoint can't be restored as it is, for one reason."
+        ),
+        more => writeln!(
+            out,
+            "This checkpoint can't be restored as it is, for {more} reasons."
+        ),
+    }
 }
 
-fn write(text: &str) -> Result<(), Error> {
-    let mut out = stdout().lock();
-    match out
-        .write_all(text.as_bytes())
+/// Writes a report while it is made: all of it at once could be much longer than what it is about.
+fn write(report: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    let mut out = BufWriter::with_capacity(64 << 10, stdout().lock());
+    match report(&mut out)
         .and_then(|()| out.flush())
         .map_err(|e| sys::errno_of(&e))
     {

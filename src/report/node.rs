@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `premount status` says of a node.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -111,14 +112,14 @@ struct EngineReport {
 }
 
 /// For programs; docs/json.md has its shape.
-pub fn json(status: &Status) -> String {
+pub fn json(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| shown(path).to_string()).collect();
     let program = |program: &Program| ProgramReport {
         name: program.name,
         path: shown(&program.path).to_string(),
         version: program.version.clone(),
     };
-    super::json::pretty(&Whole {
+    let report = Whole {
         version: super::json::VERSION,
         program: shown(&status.program).to_string(),
         installed: match status.installed {
@@ -152,5 +153,6 @@ pub fn json(status: &Status) -> String {
             .collect(),
         notes: &status.notes,
         problems: &status.problems,
-    })
+    };
+    super::json::write_pretty(&report, out)
 }

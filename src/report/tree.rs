@@ -3,6 +3,7 @@
 //! and how it stands with it. Fits 100 columns; what is longer goes on in the next line.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::Path;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -22,6 +23,7 @@ const WIDEST_NAME: usize = 40;
 /// Deeper mounts than this are drawn no further to the right.
 const DEEPEST: usize = 8;
 
+#[derive(Clone)]
 struct Style(&'static str);
 
 const PLAIN: Style = Style("");
@@ -31,6 +33,7 @@ const YELLOW: Style = Style("\u{1b}[1;33m");
 const RED: Style = Style("\u{1b}[1;31m");
 
 /// A row, before it is laid out.
+#[derive(Clone)]
 struct Row {
     /// The branch that leads to it.
     branch: String,
@@ -59,30 +62,27 @@ impl Row {
     }
 }
 
-pub(super) fn text(plan: &Plan, colour: bool) -> String {
+pub(super) fn plan(plan: &Plan, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     let root = Row::rootfs(shown(&plan.rootfs).to_string());
-    let rows = plan
-        .mounts
-        .iter()
-        .map(|planned| (planned.parent, row(planned)));
-    let tree = lay_out(&drawn(root, rows.collect()), colour);
-    format!(
-        "{tree}\n{}\n",
-        Summary::new(plan, &outcomes_of(plan), false)
-    )
+    let tree = Tree::new(plan.mounts.iter().map(|planned| planned.parent));
+    let row = |index| plan.mounts.get(index).map(row);
+    lay_out(&tree, &root, row, colour, out)?;
+    let sum = Summary::new(plan, &outcomes_of(plan), false);
+    writeln!(out, "\n{sum}")
 }
 
 /// The mounts of a checkpoint, each with what a host has to offer for it.
-pub(super) fn checkpoint(name: &Path, namespaces: &[Namespace], colour: bool) -> String {
-    let mut text = String::new();
+pub(super) fn checkpoint(
+    name: &Path,
+    namespaces: &[Namespace],
+    colour: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     for (number, namespace) in namespaces.iter().enumerate() {
-        let top = if namespaces.len() == 1 {
-            shown(name).to_string()
-        } else {
-            format!("{}, mount namespace {}", shown(name), number + 1)
-        };
-        text.push_str(&top);
-        text.push('\n');
+        match namespaces {
+            [_] => writeln!(out, "{}", shown(name))?,
+            _ => writeln!(out, "{}, mount namespace {}", shown(name), number + 1)?,
+        }
         let root = root_of(namespace).map(|root| root.id);
         let mut mounts: Vec<&MountImage> = namespace
             .mounts
@@ -96,20 +96,22 @@ pub(super) fn checkpoint(name: &Path, namespaces: &[Namespace], colour: bool) ->
             .enumerate()
             .map(|(place, mount)| (mount.id, place));
         let places: BTreeMap<u32, usize> = places.collect();
-        let row = |(place, mount): (usize, &&MountImage)| {
-            // Anything but a parent that came before is no tree.
-            let parent = places
-                .get(&mount.parent)
-                .copied()
-                .filter(|&parent| parent < place);
-            let below = parent.and_then(|parent| mounts.get(parent)).copied();
-            (parent, of_checkpoint(mount, below))
+        // Anything but a parent that came before is no tree.
+        let parent = |(place, mount): (usize, &&MountImage)| {
+            let parent = places.get(&mount.parent).copied();
+            parent.filter(|&parent| parent < place)
         };
-        let rows = mounts.iter().enumerate().map(row).collect();
+        let parents: Vec<Option<usize>> = mounts.iter().enumerate().map(parent).collect();
+        let row = |place: usize| {
+            let parent = parents.get(place).copied().flatten();
+            let below = parent.and_then(|parent| mounts.get(parent)).copied();
+            Some(of_checkpoint(mounts.get(place)?, below))
+        };
+        let tree = Tree::new(parents.iter().copied());
         let top = Row::rootfs("from the host, root.path".to_owned());
-        text.push_str(&lay_out(&drawn(top, rows), colour));
+        lay_out(&tree, &top, row, colour, out)?;
     }
-    text
+    Ok(())
 }
 
 fn of_checkpoint(mount: &MountImage, below: Option<&MountImage>) -> Row {
@@ -138,21 +140,33 @@ fn of_checkpoint(mount: &MountImage, below: Option<&MountImage>) -> Row {
     }
 }
 
-fn lay_out(rows: &[Row], colour: bool) -> String {
-    let name_width = |row: &Row| row.branch.width() + row.name.width();
-    let names = rows
-        .iter()
-        .map(name_width)
-        .max()
-        .unwrap_or(0)
-        .min(WIDEST_NAME);
-    let types = rows
-        .iter()
-        .map(|row| row.file_system.width())
-        .max()
-        .unwrap_or(0)
-        .min(10);
-    let statuses = rows.iter().map(|row| row.status.width()).max().unwrap_or(0);
+/// Writes the rows that hang from `root`. Each is made when it is needed and forgotten: there may be very
+/// many.
+fn lay_out(
+    tree: &Tree,
+    root: &Row,
+    row: impl Fn(usize) -> Option<Row>,
+    colour: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let (mut names, mut types, mut statuses) = (0, 0, 0);
+    let mut measure = |row: &Row| {
+        names = names.max(row.branch.width() + row.name.width());
+        types = types.max(row.file_system.width());
+        statuses = statuses.max(row.status.width());
+    };
+    measure(root);
+    tree.visit(|index, branch, below| {
+        if let Some(row) = row(index) {
+            measure(&Row {
+                branch,
+                below,
+                ..row
+            });
+        }
+        Ok(())
+    })?;
+    let (names, types) = (names.min(WIDEST_NAME), types.min(10));
     let column = names
         + 2
         + types
@@ -162,60 +176,79 @@ fn lay_out(rows: &[Row], colour: bool) -> String {
         } else {
             0
         };
-    let mut out = Text {
+    let mut text = Text {
         out: String::new(),
         colour,
     };
-    for row in rows {
-        out.row(row, names, types, column);
-    }
-    out.out
+    let mut write = |row: &Row| {
+        text.row(row, names, types, column);
+        out.write_all(text.out.as_bytes())?;
+        text.out.clear();
+        Ok(())
+    };
+    let below = if tree.top.is_empty() { "" } else { "│  " }.to_owned();
+    write(&Row {
+        below,
+        ..root.clone()
+    })?;
+    tree.visit(|index, branch, below| match row(index) {
+        Some(row) => write(&Row {
+            branch,
+            below,
+            ..row
+        }),
+        None => Ok(()),
+    })
 }
 
-/// The rows as a tree below `root`, each with the index of the row that it hangs from.
-fn drawn(root: Row, rows: Vec<(Option<usize>, Row)>) -> Vec<Row> {
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); rows.len()];
-    let mut top = Vec::new();
-    for (index, (parent, _)) in rows.iter().enumerate() {
-        match parent.and_then(|parent| children.get_mut(parent)) {
-            Some(siblings) => siblings.push(index),
-            None => top.push(index),
+/// Which row hangs from which.
+struct Tree {
+    children: Vec<Vec<usize>>,
+    top: Vec<usize>,
+}
+
+impl Tree {
+    /// Of rows that each hang from another, by its index, or from the root.
+    fn new(parents: impl ExactSizeIterator<Item = Option<usize>>) -> Self {
+        let mut children: Vec<Vec<usize>> = vec![Vec::new(); parents.len()];
+        let mut top = Vec::new();
+        for (index, parent) in parents.enumerate() {
+            match parent.and_then(|parent| children.get_mut(parent)) {
+                Some(siblings) => siblings.push(index),
+                None => top.push(index),
+            }
         }
+        Self { children, top }
     }
-    let trunk = if top.is_empty() { "" } else { "│  " };
-    let mut drawn = vec![Row {
-        below: trunk.to_owned(),
-        ..root
-    }];
-    let mut rows: Vec<Option<Row>> = rows.into_iter().map(|(_, row)| Some(row)).collect();
-    // The last sibling is on top of its stack, with what to draw before it.
-    let mut stack: Vec<(usize, String, usize, bool)> = Vec::new();
-    let push = |stack: &mut Vec<_>, siblings: &[usize], before: &str, depth: usize| {
-        for (turn, &index) in siblings.iter().rev().enumerate() {
-            stack.push((index, before.to_owned(), depth, turn == 0));
+
+    /// Says the rows from top to bottom, each with the branch that leads to it and what goes on below that.
+    fn visit(
+        &self,
+        mut each: impl FnMut(usize, String, String) -> io::Result<()>,
+    ) -> io::Result<()> {
+        // The last sibling is on top of its stack, with what to draw before it.
+        let mut stack: Vec<(usize, String, usize, bool)> = Vec::new();
+        let push = |stack: &mut Vec<_>, siblings: &[usize], before: &str, depth: usize| {
+            for (turn, &index) in siblings.iter().rev().enumerate() {
+                stack.push((index, before.to_owned(), depth, turn == 0));
+            }
+        };
+        push(&mut stack, &self.top, "", 1);
+        while let Some((index, before, depth, last)) = stack.pop() {
+            let nested = self.children.get(index).map_or(&[][..], Vec::as_slice);
+            let under = format!("{before}{}", if last { "   " } else { "│  " });
+            let trunk = if nested.is_empty() || depth > DEEPEST {
+                ""
+            } else {
+                "│  "
+            };
+            let branch = format!("{before}{}", if last { "└─ " } else { "├─ " });
+            each(index, branch, format!("{under}{trunk}"))?;
+            let deeper = if depth < DEEPEST { under } else { before };
+            push(&mut stack, nested, &deeper, depth + 1);
         }
-    };
-    push(&mut stack, &top, "", 1);
-    while let Some((index, before, depth, last)) = stack.pop() {
-        let Some(row) = rows.get_mut(index).and_then(Option::take) else {
-            continue;
-        };
-        let nested = children.get(index).map_or(&[][..], Vec::as_slice);
-        let under = format!("{before}{}", if last { "   " } else { "│  " });
-        let trunk = if nested.is_empty() || depth > DEEPEST {
-            ""
-        } else {
-            "│  "
-        };
-        drawn.push(Row {
-            branch: format!("{before}{}", if last { "└─ " } else { "├─ " }),
-            below: format!("{under}{trunk}"),
-            ..row
-        });
-        let deeper = if depth < DEEPEST { under } else { before };
-        push(&mut stack, nested, &deeper, depth + 1);
+        Ok(())
     }
-    drawn
 }
 
 fn row(planned: &PlannedMount) -> Row {

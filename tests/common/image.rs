@@ -24,6 +24,8 @@ pub struct Entry {
     pub source: Vec<u8>,
     #[prost(bytes = "vec", required, tag = "9")]
     pub options: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "14")]
+    pub fsname: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "18")]
     pub ext_key: Option<Vec<u8>>,
 }

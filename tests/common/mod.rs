@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Not every test uses all of it.
 #![allow(clippy::indexing_slicing)]
 
+pub mod archive;
 pub mod image;
 pub mod inputs;
 pub mod node;
@@ -103,6 +104,8 @@ pub struct AsCriu {
     pub images: PathBuf,
     /// What to call premount by.
     pub before: Vec<String>,
+    /// premount.
+    pub program: PathBuf,
     /// A directory for the scripts.
     pub scripts: PathBuf,
 }
@@ -117,6 +120,7 @@ impl AsCriu {
             stage: "pre-restore".to_owned(),
             images: world.path("bundle/checkpoint"),
             before: Vec::new(),
+            program: binary(),
             scripts: world.path("criu"),
         }
     }
@@ -153,7 +157,7 @@ impl AsCriu {
             .args(["-c", &start, "sh"])
             .args(&self.runtime_arguments[1..])
             .args(&self.before)
-            .arg(binary())
+            .arg(&self.program)
             .args(arguments)
             .current_dir(&self.runtime)
             .env_clear()

@@ -115,6 +115,17 @@ pub fn images(bytes: &[u8]) {
     }
 }
 
+/// An archive of any bytes is refused with one line, or has mounts.
+pub fn archive(bytes: &[u8]) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("archive");
+    std::fs::write(&file, bytes).unwrap();
+    match premount::archive::read(&file) {
+        Ok(namespaces) => assert!(!namespaces.is_empty()),
+        Err(error) => one_line(&error),
+    }
+}
+
 /// An error's text can't forge a second line, nor steer a terminal.
 fn one_line(error: &Error) {
     let text = error.to_string();

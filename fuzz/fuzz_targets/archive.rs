@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An archive of any bytes: it is refused with one line, or has mounts.
+#![no_main]
+
+#[path = "../../tests/model/input.rs"]
+mod input;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| input::archive(bytes));

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The mounts of a checkpoint, from CRIU's images `mountpoints-*.img`: a file for each mount
+//! namespace, with every mount in it, its mountpoint resolved, whoever made it (CRIU
+//! images/mnt.proto; criu/include/magic.h).
+//!
+//! A checkpoint is somebody else's input. What is read here is bounded, for all of its images together
+//! ([`Budget`]), and names places at most.
+
+mod budget;
+mod parse;
+
+use std::borrow::Cow;
+use std::io::{BufReader, Read};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+pub use budget::Budget;
+pub use parse::{parse, read_image};
+
+use crate::error::Error;
+use crate::{input, sys};
+
+/// Most names in a directory of images. CRIU has some six for each process.
+const MAX_NAMES: usize = 1 << 20;
+/// Most bytes of an image in memory at once.
+const BUFFER: u64 = 64 << 10;
+
+/// A mount of the checkpoint.
+#[derive(Clone, Debug)]
+pub struct MountImage {
+    /// Its number in the namespace.
+    pub id: u32,
+    /// The number of the mount that it is mounted in.
+    pub parent: u32,
+    /// Its file system's device.
+    pub device: u32,
+    /// What of the file system it shows.
+    pub root: CleanPath,
+    /// Where it is mounted, in the namespace's view.
+    pub mountpoint: CleanPath,
+    /// Its file system's type.
+    pub file_system: Cow<'static, str>,
+    /// For a mount that the runtime gives CRIU on restore: its name between the two.
+    pub external: Option<Vec<u8>>,
+}
+
+impl MountImage {
+    /// Whether it is the empty directory that crun has below its state and binds over masked directories.
+    pub fn is_empty_directory(&self) -> bool {
+        let is_it = |path: &[u8]| path.split(|&byte| byte == b'/').next_back() == Some(EMPTY);
+        is_it(self.root.as_bytes()) && self.external.as_deref().is_some_and(is_it)
+    }
+}
+
+/// The name of crun's empty directory.
+const EMPTY: &[u8] = b".empty-directory";
+
+/// An absolute path without its leading slash, of plain components only; empty for the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanPath(Box<[u8]>);
+
+impl CleanPath {
+    /// None where the path is not absolute, or has a component that leads anywhere but down.
+    pub fn new(path: &[u8]) -> Option<Self> {
+        let path = path.strip_prefix(b"/")?;
+        let plain = |name: &[u8]| {
+            !matches!(name, b"" | b"." | b"..") && name.len() < 256 && !name.contains(&0)
+        };
+        let clean = path.is_empty() || path.split(|&byte| byte == b'/').all(plain);
+        (clean && path.len() < crate::path::PATH_MAX).then(|| Self(path.into()))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// This path as seen from another that it lies below; empty for that path itself.
+    pub fn below(&self, top: &Self) -> Option<&[u8]> {
+        match self.0.strip_prefix(top.as_bytes())? {
+            rest if top.0.is_empty() || rest.is_empty() => Some(rest),
+            rest => rest.strip_prefix(b"/"),
+        }
+    }
+}
+
+/// The mounts of one mount namespace.
+#[derive(Debug, Default)]
+pub struct Namespace {
+    /// In the order of the image.
+    pub mounts: Vec<MountImage>,
+}
+
+/// Reads all mount namespaces in an image directory, that of the root process first.
+pub fn read(directory: &Path) -> Result<Vec<Namespace>, Error> {
+    let mut budget = Budget::default();
+    let image = |number| {
+        let file = directory.join(format!("mountpoints-{number}.img"));
+        let (image, size) = input::open_file(&file)?;
+        // What it gets meanwhile is no part of it: to read until its end takes no call of its own.
+        let buffer = usize::try_from(size.min(BUFFER)).unwrap_or_default();
+        let image = BufReader::with_capacity(buffer, image.take(size));
+        read_image(image, &file, &mut budget)
+    };
+    numbers(directory)?.into_iter().map(image).collect()
+}
+
+/// The numbers of the images in a directory, in order: CRIU numbers namespaces as it meets them, from the
+/// root process on.
+fn numbers(directory: &Path) -> Result<Vec<u32>, Error> {
+    let unreadable = |operation| {
+        move |errno| Error::Unreadable {
+            file: directory.to_owned(),
+            operation,
+            errno,
+        }
+    };
+    let open = sys::open_to_list(directory).map_err(unreadable("open"))?;
+    let mut numbers = Vec::new();
+    let mut names = 0;
+    // One image more than there may be is one too many, for the budget to say.
+    let listed = sys::list(open.as_fd(), |name| {
+        names += 1;
+        numbers.extend(number(name));
+        if names > MAX_NAMES || numbers.len() > Budget::MAX_NAMESPACES {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    listed.map_err(unreadable("getdents64"))?;
+    if names > MAX_NAMES {
+        let reason = format!("more than {MAX_NAMES} names: not a directory of CRIU's images");
+        return Err(Error::invalid(directory, "", reason));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The number of the namespace in the name of an image of mounts, written as CRIU writes it.
+pub fn number(name: &str) -> Option<u32> {
+    let number = name.strip_prefix("mountpoints-")?.strip_suffix(".img")?;
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = number.len() > 1 && number.starts_with('0');
+    number.parse().ok().filter(|_| plain && !padded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clean(path: &str) -> Option<CleanPath> {
+        CleanPath::new(path.as_bytes())
+    }
+
+    #[test]
+    fn only_paths_that_lead_down_are_taken() {
+        for good in ["/", "/a", "/a/b c/d"] {
+            assert!(clean(good).is_some(), "{good}");
+        }
+        for bad in ["", "a", "/a/../b", "/..", "/a//b", "/./a", "/a/", "/a\0b"] {
+            assert!(clean(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_lies_below_another_by_whole_components() {
+        let below = |path: &str, top: &str| {
+            clean(path)
+                .unwrap()
+                .below(&clean(top).unwrap())
+                .map(<[u8]>::to_vec)
+        };
+        assert_eq!(below("/a/b", "/a"), Some(b"b".to_vec()));
+        assert_eq!(below("/a", "/a"), Some(Vec::new()));
+        assert_eq!(below("/a", "/"), Some(b"a".to_vec()));
+        assert_eq!(below("/ab", "/a"), None);
+        assert_eq!(below("/", "/a"), None);
+    }
+}
