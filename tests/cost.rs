@@ -41,16 +41,16 @@ const IDLE: Budget = Budget {
     instructions: 63_000,
 };
 const POD_THERE: Budget = Budget {
-    system_calls: 105,
+    system_calls: 116,
     instructions: 1_248_000,
 };
 const POD_MISSING: Budget = Budget {
-    system_calls: 117,
+    system_calls: 128,
     instructions: 1_296_000,
 };
 /// 1,000 nested mounts that need nothing.
 const THOUSAND_THERE: Budget = Budget {
-    system_calls: 2084,
+    system_calls: 2089,
     instructions: 17_890_000,
 };
 
