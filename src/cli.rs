@@ -32,7 +32,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, or nothing to do; 1 a mountpoint is missing and could not be made
-(check: is missing), a node could not be changed (status: something is broken), or what was
+(hook, action: and CRIU is sure to fail for it; check: is missing), a node could not be changed (status: something is broken), or what was
 done could not be written to standard output; 2 usage or unusable input.
 
 Environment: PREMOUNT_LOG is the log level where --log-level is not given.";
@@ -43,12 +43,14 @@ pub enum Command {
     /// Act as an OCI hook: the container's state on standard input
     ///
     /// Acts if the annotation io.premount.restore is "true" in the state or, where the state has
-    /// none, in the configuration.
+    /// none, in the configuration. Fails only where CRIU is sure to fail.
     Hook,
     /// Act as CRIU's action script: CRTOOLS_SCRIPT_ACTION says at which stage
     ///
-    /// Acts at pre-restore, unless the annotation io.premount.restore is "false". Where no OCI
-    /// configuration is found there is nothing to do.
+    /// Acts at pre-restore, unless the annotation io.premount.restore is "false". Takes the
+    /// configuration of the runtime that called CRIU, or the one beside the images if it fits them; and
+    /// only if nobody but root, or who runs premount, can have written it. Where there is none there is
+    /// nothing to do. Fails only where CRIU is sure to fail.
     Action,
     /// Show where each mountpoint lives, what is there and what is missing; touch nothing
     Plan(ByHand),
