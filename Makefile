@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make test   all tests; with root also the restores by real runtimes
 # make soak   the tests with random input, for longer: SOAK times as much
+# make mutants  which changes of the core no quick test notices (hours)
 # make bench  what premount costs beside others, into docs/performance.md (takes root for the restores)
 # make profile  where its instructions and system calls go
 # make demo   a restore that fails without premount, and succeeds with it (takes root)
@@ -16,6 +17,7 @@ FLAGS = --locked --target $(HOST)
 ROOTS := target/e2e
 CARGO_DEB := target/tools/cargo-deb-3.8.0/bin/cargo-deb
 CARGO_GENERATE_RPM := target/tools/cargo-generate-rpm-0.21.1/bin/cargo-generate-rpm
+CARGO_MUTANTS := target/tools/cargo-mutants-25.3.1/bin/cargo-mutants
 VALIDATOR := target/tools/kubernetes-validate-1.37.0/bin/kubernetes-validate
 
 .PHONY: all
@@ -65,6 +67,9 @@ $(CARGO_DEB):
 $(CARGO_GENERATE_RPM):
 	cargo install --locked --version 0.21.1 --root $(@D)/.. cargo-generate-rpm
 
+$(CARGO_MUTANTS):
+	cargo install --locked --version 25.3.1 --root $(@D)/.. cargo-mutants
+
 $(VALIDATOR):
 	python3 -m venv $(@D)/..
 	$(@D)/pip install --quiet kubernetes-validate==1.37.0
@@ -75,6 +80,13 @@ SOAK := 20
 soak: tools roots
 	PREMOUNT_SOAK=$(SOAK) PREMOUNT_MODEL_CASES=$$((3000 * $(SOAK))) $(CARGO) test --release $(FLAGS) \
 		--test attackers --test model_walk --test restore -- --nocapture
+
+# Changes the core one place at a time, and says which changes no quick test notices; MUTANTS are more
+# arguments for cargo-mutants, as `-f src/walk.rs`. Hours in all: .cargo/mutants.toml has what and by which.
+MUTANTS :=
+.PHONY: mutants
+mutants: tools $(CARGO_MUTANTS)
+	$(CARGO_MUTANTS) mutants --output target $(MUTANTS)
 
 .PHONY: demo
 demo: all $(ROOTS)/debian-13

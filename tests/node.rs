@@ -365,3 +365,53 @@ fn a_change_that_can_not_be_reported_is_made_to_the_end() {
     );
     assert!(node.files().is_empty());
 }
+
+/// A file that is rewritten stays whose it was, and is on the disk before it has its name.
+#[test]
+fn a_rewritten_file_keeps_its_owner_and_mode_and_is_written_out_first() {
+    let node = Node::new();
+    node.write(RUNC, "tcp-close\n");
+    fs::set_permissions(node.path(RUNC), PermissionsExt::from_mode(0o640)).unwrap();
+    let root = nix::unistd::geteuid().is_root();
+    if root {
+        std::os::unix::fs::chown(node.path(RUNC), Some(1000), Some(1001)).unwrap();
+    }
+    let owner = |node: &Node| {
+        let found = fs::metadata(node.path(RUNC)).unwrap();
+        (found.uid(), found.gid(), found.mode() & 0o7777)
+    };
+    let before = owner(&node);
+    for command in ["install", "uninstall"] {
+        let log = node.path("strace.log");
+        let output = Command::new("strace")
+            .args([
+                "-qq",
+                "-e",
+                "trace=fsync,rename",
+                "-o",
+                log.to_str().unwrap(),
+            ])
+            .arg(common::binary())
+            .args([command, "--root", node.0.path().to_str().unwrap()])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(owner(&node), before, "{command}");
+        let text = fs::read_to_string(&log).unwrap();
+        fs::remove_file(log).unwrap();
+        let calls: Vec<&str> = text.lines().map(|line| &line[..5]).collect();
+        let renames: Vec<usize> = (0..calls.len())
+            .filter(|&at| calls[at] == "renam")
+            .collect();
+        assert!(!renames.is_empty(), "{text}");
+        for at in renames {
+            // The file before, and its directory after.
+            assert_eq!(
+                (calls[at - 1], calls.get(at + 1)),
+                ("fsync", Some(&"fsync")),
+                "{text}"
+            );
+        }
+    }
+}

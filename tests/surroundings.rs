@@ -278,3 +278,31 @@ fn root_of_a_user_namespace() {
     }
     assert!(output.status.success() && complete(&world), "{output:?}");
 }
+
+/// setfsuid(2) has no error of its own: that it did nothing has to be found out.
+#[test]
+fn a_caller_that_may_not_be_another_user_makes_nothing() {
+    let mut world = world();
+    let mut config = world.config();
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    config["linux"] = json!({"uidMappings": map, "gidMappings": map});
+    world.write_config(&config);
+    world.tmpfs("/a/x/y");
+    world.write_config(&config);
+    let copy = world.path("premount");
+    let mut cp = Command::new("cp");
+    cp.arg(common::binary()).arg(&copy);
+    assert!(cp.status().unwrap().success());
+    let mut call = Command::new(copy);
+    call.args(["apply", "--bundle", &world.bundle()])
+        .stdin(Stdio::null());
+    if nix::unistd::geteuid().is_root() {
+        give_to(&world.path(""), 65534);
+        call.uid(65534).gid(65534);
+    }
+    let output = call.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Operation not permitted (EPERM)"), "{said}");
+    assert!(world.tree("a").is_empty());
+}

@@ -667,3 +667,47 @@ fn a_copy_of_a_copy_has_what_was_mounted_in_the_first() {
         ("/a/there/x".to_owned(), json!("restored"))
     );
 }
+
+/// path_resolution(7): 40 links, and no more.
+#[test]
+fn forty_links_are_followed_and_no_more() {
+    for (links, ends) in [(40, 0), (41, 1)] {
+        let mut world = World::new();
+        world.directory("bundle/rootfs/end");
+        world.link("bundle/rootfs/l1", "end");
+        for number in 2..=links {
+            world.link(
+                &format!("bundle/rootfs/l{number}"),
+                &format!("l{}", number - 1),
+            );
+        }
+        world.tmpfs(&format!("/l{links}/x"));
+        let ended = world.premount("apply");
+        assert_eq!(ended.status, ends, "{links}: {ended:?}");
+        assert_eq!(world.path("bundle/rootfs/end/x").is_dir(), ends == 0);
+        // Also by a way that was gone before.
+        world.tmpfs(&format!("/l{links}/y"));
+        world.tmpfs(&format!("/l{links}/z"));
+        assert_eq!(world.premount("apply").status, ends);
+        assert_eq!(world.path("bundle/rootfs/end/z").is_dir(), ends == 0);
+    }
+}
+
+/// A way through a link is remembered, until something comes to it.
+#[test]
+fn a_mount_on_the_way_of_a_link_turns_it() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/real/deep");
+    world.link("bundle/rootfs/l", "real/deep");
+    world.directory("over/deep");
+    world.directory("last");
+    world.tmpfs("/l/a");
+    world.bind("over", "/real");
+    world.tmpfs("/l/b");
+    world.bind("last", "/l");
+    world.tmpfs("/l/c");
+    assert_eq!(world.premount("apply").status, 0);
+    assert_eq!(world.tree("bundle/rootfs/real"), ["d deep", "d deep/a"]);
+    assert_eq!(world.tree("over"), ["d deep", "d deep/b"]);
+    assert_eq!(world.tree("last"), ["d c"]);
+}
