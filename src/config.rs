@@ -21,6 +21,8 @@ use crate::owner::Owner;
 pub const FILE_NAME: &str = "config.json";
 /// Most bytes in it.
 pub const MAX_SIZE: usize = 16 << 20;
+/// Most mounts in it: a mount namespace has no more (`fs.mount-max`, proc_sys_fs(5)).
+pub const MAX_MOUNTS: usize = 100_000;
 /// The annotation that says whether premount acts: `true` or `false`, and nothing else.
 pub const RESTORE_ANNOTATION: &str = "io.premount.restore";
 
@@ -131,6 +133,7 @@ impl Sections {
         let root = self.root.ok_or_else(|| reader.missing("root"))?;
         let rootfs = reader.rootfs(root)?;
         let written = self.mounts.unwrap_or_default();
+        reader.check_count(written.len())?;
         let mounts = written
             .iter()
             .map(|Object(mount)| Mount::new(mount, bundle));
@@ -147,6 +150,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn missing(&self, place: &str) -> Error {
         Error::invalid(self.file, place, "missing")
+    }
+
+    fn check_count(&self, mounts: usize) -> Result<(), Error> {
+        if mounts > MAX_MOUNTS {
+            let reason = format!("more than {MAX_MOUNTS}, and no kernel mounts so many");
+            return Err(Error::invalid(self.file, "mounts", reason));
+        }
+        Ok(())
     }
 
     fn rootfs(&self, root: WrittenRoot) -> Result<PathBuf, Error> {
@@ -169,6 +180,7 @@ impl Config {
             None => None,
         };
         let all = all.unwrap_or_default();
+        reader.check_count(all.len())?;
         let mut mounts = Vec::with_capacity(all.len());
         for (index, mount) in all.into_iter().enumerate() {
             let mount = json::object(mount.get(), file, format_args!("mounts[{index}]"))?;
@@ -293,6 +305,28 @@ mod tests {
             let config = sections.config(Path::new("config.json"), Path::new("/bundle"));
             assert!(config.unwrap().mounts.is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn more_mounts_than_a_kernel_mounts_are_refused() {
+        let text = |count: usize| {
+            let mounts = vec![r#"{"destination":"/a"}"#; count].join(",");
+            format!(r#"{{"root":{{"path":"r"}},"mounts":[{mounts}]}}"#)
+        };
+        let file = Path::new("config.json");
+        let by_sections = |text: &str| {
+            let sections = Sections::of(text, file).unwrap();
+            sections
+                .config(file, Path::new("/bundle"))
+                .map(|config| config.mounts.len())
+        };
+        let most = text(MAX_MOUNTS);
+        assert_eq!(by_sections(&most).unwrap(), MAX_MOUNTS);
+        assert_eq!(parsed(&most).unwrap().mounts.len(), MAX_MOUNTS);
+        let error = "config.json: mounts: more than 100000, and no kernel mounts so many";
+        let more = text(MAX_MOUNTS + 1);
+        assert_eq!(complaint(&more), error);
+        assert_eq!(by_sections(&more).unwrap_err().to_string(), error);
     }
 
     #[test]
