@@ -8,14 +8,15 @@
 //! made them itself.
 
 mod known;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::images::{MountImage, Namespace};
 use crate::mount::MountpointKind;
-use crate::path::{component_ends, join};
 use known::Index;
 pub use known::{InCheckpoint, Known, Parent};
+use view::View;
 
 /// A place in what config.json names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,112 +130,6 @@ pub fn root_of(namespace: &Namespace) -> Option<&MountImage> {
         mount.mountpoint.as_bytes().is_empty() && !ids.contains(&mount.parent)
     };
     namespace.mounts.iter().find(is_root)
-}
-
-/// A namespace, with what of it config.json names.
-struct View<'a> {
-    by_id: BTreeMap<u32, &'a MountImage>,
-    /// Mounts that others are mounted in.
-    parents: BTreeSet<u32>,
-    known: &'a Index<'a>,
-    anchors: &'a Anchors<'a>,
-}
-
-impl View<'_> {
-    /// Where what a mount shows is now; none where CRIU restores its content, or nobody can tell.
-    fn inside(&self, mount: &MountImage) -> Option<Inside> {
-        if let Some(index) = self.known.of(mount) {
-            return Some(Inside {
-                mount: Some(index),
-                path: Vec::new(),
-            });
-        }
-        if mount.external.is_some() {
-            return None;
-        }
-        // The nearest of the anchors on its device that it shows something of.
-        let root = mount.root.as_bytes();
-        let ends: Vec<usize> = std::iter::once(0).chain(component_ends(root)).collect();
-        ends.into_iter().rev().find_map(|end| {
-            let (top, below) = root.split_at_checked(end)?;
-            let mount = *self.anchors.get(&(mount.device, top))?;
-            let path = below.strip_prefix(b"/").unwrap_or(below).to_owned();
-            Some(Inside { mount, path })
-        })
-    }
-
-    /// What a mount needs beyond the configuration. Notes in `has` what of the configuration it is.
-    fn compare(
-        &self,
-        mount: &MountImage,
-        masked: &[String],
-        has: &mut [InCheckpoint],
-    ) -> Option<Wanted> {
-        let parent = self
-            .by_id
-            .get(&mount.parent)
-            .filter(|parent| parent.id != mount.id);
-        let own = self.known.of(mount);
-        let mut is_there = false;
-        for index in self.known.candidates(mount) {
-            let in_place = parent.is_none_or(|parent| self.known.is_in(index, parent));
-            is_there |= in_place;
-            let found = match (in_place, own == Some(index)) {
-                (true, true) => InCheckpoint::External,
-                (true, false) => InCheckpoint::Own,
-                (false, _) => InCheckpoint::Elsewhere,
-            };
-            if let Some(has) = has.get_mut(index) {
-                if matches!(*has, InCheckpoint::No | InCheckpoint::Elsewhere) {
-                    *has = found;
-                }
-            }
-        }
-        let parent = parent?;
-        // CRIU goes by the checkpoint, whatever comes first in the configuration.
-        if is_there {
-            return None;
-        }
-        let path = mount
-            .mountpoint
-            .below(&parent.mountpoint)
-            .filter(|path| !path.is_empty())?;
-        let inside = self.inside(parent)?;
-        Some(Wanted {
-            at: Inside {
-                mount: inside.mount,
-                path: join(&inside.path, path),
-            },
-            kind: self.kind(mount, masked),
-            mountpoint: mount.mountpoint.as_bytes().to_owned(),
-            file_system: mount.file_system.clone().into_owned(),
-        })
-    }
-
-    fn kind(&self, mount: &MountImage, masked: &[String]) -> KindBy {
-        if let Some(index) = self.known.of(mount) {
-            return KindBy::Configuration(index);
-        }
-        if mount.is_empty_directory() {
-            return KindBy::Checkpoint(MountpointKind::Directory);
-        }
-        if let Some(key) = &mount.external {
-            // A masked file is /dev/null to the container, a masked directory a tmpfs of its own.
-            let is_masked = masked.iter().any(|path| {
-                path.strip_prefix('/').map(str::as_bytes) == Some(mount.mountpoint.as_bytes())
-            });
-            return if key == b"/dev/null" || is_masked {
-                KindBy::Checkpoint(MountpointKind::File)
-            } else {
-                KindBy::Nothing
-            };
-        }
-        // The root of any file system is a directory, and so is what others are mounted in.
-        if mount.root.as_bytes().is_empty() || self.parents.contains(&mount.id) {
-            return KindBy::Checkpoint(MountpointKind::Directory);
-        }
-        self.inside(mount).map_or(KindBy::Nothing, KindBy::Source)
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! themselves ([`open_root`]), which are the host paths that the configuration names. Nothing here
 //! decides anything: what an errno means is for the caller to say.
 
+mod access;
+mod powers;
+
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
@@ -18,10 +21,11 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat, mkdirat, stat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::fs::RawDir;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
+pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_read};
+pub use powers::{Powers, leave_groups, search};
 
 use crate::kernel_fs;
 
@@ -60,21 +64,6 @@ pub struct FileSystem {
     pub kernel: Option<&'static str>,
     /// Mounted read-only, or read-only itself.
     pub read_only: bool,
-}
-
-/// Whose an inode is, and who may do what with it (inode(7)).
-#[derive(Clone, Copy, Debug)]
-pub struct Access {
-    /// Device and inode number.
-    pub identity: (u64, u64),
-    /// The owner.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// The permission bits, with set-user-ID, set-group-ID and sticky.
-    pub mode: u32,
-    /// It is a regular file.
-    pub is_file: bool,
 }
 
 /// From now on, walks paths one component at a time, as on a kernel without openat2(2).
@@ -231,49 +220,6 @@ impl From<&FileStat> for Inode {
     }
 }
 
-impl From<&FileStat> for Access {
-    fn from(found: &FileStat) -> Self {
-        Self {
-            identity: (found.st_dev, found.st_ino),
-            uid: found.st_uid,
-            gid: found.st_gid,
-            mode: found.st_mode & 0o7777,
-            is_file: found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits(),
-        }
-    }
-}
-
-/// Whose an open file or directory is.
-pub fn access(fd: impl AsFd) -> Result<Access, Errno> {
-    fstat(fd).map(|found| Access::from(&found))
-}
-
-/// Whose a directory above an open one is: `path` is `.`, `..`, or `../..` and so on.
-pub fn access_at(directory: BorrowedFd, path: &str) -> Result<Access, Errno> {
-    retry(|| fstatat(directory, path, AtFlags::AT_SYMLINK_NOFOLLOW))
-        .map(|found| Access::from(&found))
-}
-
-/// Whether the users of this process are those of the host, by number (user_namespaces(7)). Where that
-/// can't be told they count as such.
-pub fn is_initial_user_namespace() -> bool {
-    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else {
-        return true;
-    };
-    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
-}
-
-/// Opens the file `name` in an open directory to read it: never a link (`ELOOP`), and without waiting for
-/// the other end of a FIFO.
-pub fn open_to_read(directory: BorrowedFd, name: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_RDONLY
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK
-        | OFlag::O_NOCTTY
-        | OFlag::O_CLOEXEC;
-    retry(|| openat(directory, name, flags, Mode::empty()))
-}
-
 /// What an open descriptor refers to.
 pub fn inode(fd: BorrowedFd) -> Result<Inode, Errno> {
     fstat(fd).map(|found| Inode::from(&found))
@@ -338,70 +284,6 @@ pub fn make_file(parent: BorrowedFd, name: &[u8]) -> Result<(), Errno> {
         OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o644);
     retry(|| openat(parent, OsStr::from_bytes(name), flags, mode)).map(drop)
-}
-
-/// The powers with which this process goes through directories and creates in them.
-#[derive(Debug)]
-pub struct Powers {
-    full: CapabilitySets,
-    is_full: bool,
-}
-
-impl Powers {
-    /// Lets every inode that this process creates belong to `uid` and `gid` from its birth. The powers of
-    /// the caller stay.
-    ///
-    /// Not chown(2) afterwards: between the two calls the container could put a directory of somebody
-    /// else's in the place of the new one, and have it given away. The capabilities that the kernel
-    /// takes away with a new file system uid (capabilities(7), "Effect of user ID changes on
-    /// capabilities") are raised again, since the source may belong to yet another user.
-    pub fn create_as(uid: u32, gid: u32) -> Result<Self, Errno> {
-        let full = capabilities(None).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-        setfsgid(Gid::from_raw(gid));
-        setfsuid(Uid::from_raw(uid));
-        // Both calls answer with the value before and never with an error: ask again.
-        if setfsgid(Gid::from_raw(gid)).as_raw() != gid
-            || setfsuid(Uid::from_raw(uid)).as_raw() != uid
-        {
-            return Err(Errno::EPERM);
-        }
-        let mut powers = Self {
-            full,
-            is_full: false,
-        };
-        powers.set(true)?;
-        Ok(powers)
-    }
-
-    /// Takes the powers over other users' files, or lays them down: then the kernel asks the mode and the
-    /// access list, as it would ask that user.
-    pub fn set(&mut self, full: bool) -> Result<(), Errno> {
-        if self.is_full == full {
-            return Ok(());
-        }
-        let over_others =
-            CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
-        let mut sets = self.full;
-        if !full {
-            sets.effective -= over_others;
-        }
-        set_capabilities(None, sets).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-        self.is_full = full;
-        Ok(())
-    }
-}
-
-/// Leaves all groups but the main one: a container's root is in none of the host's.
-pub fn leave_groups() -> Result<(), Errno> {
-    nix::unistd::setgroups(&[])
-}
-
-/// Whether this process may go through an open directory with the powers that it has right now: `EACCES`
-/// if not.
-pub fn search(directory: BorrowedFd) -> Result<(), Errno> {
-    // `.` is a name like any other to look up, and needs no right to read.
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    retry(|| openat(directory, ".", flags, Mode::empty())).map(drop)
 }
 
 /// Gives new inodes the modes that are asked for, whatever the caller's umask.
