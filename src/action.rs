@@ -105,9 +105,10 @@ fn directories_of_runtime(criu: i32) -> Vec<PathBuf> {
 }
 
 /// Whether CRIU's command line says so: it was called as `criu swrk FD`, and has written what it was asked
-/// for over that by now, `criu: restore --rpc`, as one argument.
+/// for over that by now, `criu: restore --rpc`, as one argument, whatever its program is called.
 fn is_asked_by_socket(arguments: &[Vec<u8>]) -> bool {
-    let is_title = |first: &Vec<u8>| first.starts_with(b"criu: restore --rpc");
+    let title = b": restore --rpc";
+    let is_title = |first: &Vec<u8>| first.windows(title.len()).any(|part| part == title);
     arguments.first().is_some_and(is_title) || arguments.get(1).is_some_and(|word| word == b"swrk")
 }
 
@@ -232,6 +233,7 @@ mod tests {
         };
         assert!(asked("criu: restore --rpc -D /w/images|")); // 4.1
         assert!(asked("criu: restore --rpc|")); // 4.3
+        assert!(asked("criu-next: restore --rpc|"));
         assert!(asked("/usr/sbin/criu|swrk|3|"));
         assert!(!asked("criu|restore|--rpc|-D|/w/images|"));
         assert!(!asked("criu|restore|-D|swrk|"));

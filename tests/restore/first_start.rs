@@ -2,13 +2,14 @@
 //! A container's first start, with premount's hook and the annotation in place.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::Test;
 use crate::enter::Root;
-use crate::world::{Runtime, SOURCES, Trigger, World, snapshot};
+use crate::world::{BUNDLE, Runtime, SOURCES, Trigger, World, snapshot};
 
 /// The tests of first starts.
 pub fn tests() -> Vec<Test> {
@@ -24,7 +25,51 @@ pub fn tests() -> Vec<Test> {
             }));
         }
     }
+    // crun 1.21 doesn't find what `dest-nofollow` is about.
+    let name = "crun::hand::options_for_links_mean_what_crun_takes_them_for";
+    tests.push(Test::new(Root::Sid, name, || {
+        options_for_links(World::new(Root::Sid, Runtime::Crun));
+    }));
     tests
+}
+
+/// crun(1), "crun extensions": what a first start makes in the volume, and what premount makes there, but
+/// for the links themselves.
+fn options_for_links(mut world: World) {
+    let volume = Path::new(SOURCES).join("volume");
+    let link = Path::new(SOURCES).join("link");
+    let file = Path::new(SOURCES).join("file");
+    let new_volume = || {
+        let _ = fs::remove_dir_all(&volume);
+        // crun makes nothing behind a link that leads nowhere.
+        fs::create_dir_all(volume.join("sub/real/deep")).unwrap();
+        symlink("of-nobody", volume.join("nofollow")).unwrap();
+    };
+    new_volume();
+    symlink("real/deep", &link).unwrap();
+    fs::write(&file, "").unwrap();
+    let bind = |source: &Path, at: &str, option: &str| json!({"destination": at, "type": "bind", "source": source, "options": ["bind", option]});
+    world.set_mounts(vec![
+        bind(&volume, "/data", "rw"),
+        bind(&link, "/data/sub/copied", "copy-symlink"),
+        bind(&file, "/data/no-link", "copy-symlink"),
+        json!({"destination": "/data/sub/copied/x", "type": "tmpfs", "source": "tmpfs"}),
+        bind(&file, "/data/nofollow", "dest-nofollow"),
+    ]);
+    world.write_config(Trigger::None);
+    world.create().expect("a first start");
+    world.delete();
+    let paths = || -> Vec<PathBuf> {
+        let all = snapshot(&volume).into_iter();
+        let real = all.filter(|(_, inode)| inode.mode & 0o170_000 != 0o120_000);
+        real.map(|(path, _)| path).collect()
+    };
+    let by_crun = paths();
+    assert!(by_crun.contains(&"sub/real/deep/x".into()), "{by_crun:?}");
+    new_volume();
+    let ended = World::call_premount(&["apply", "--bundle", BUNDLE]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert_eq!(paths(), by_crun);
 }
 
 fn first_start(mut world: World) {
