@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The powers of a user namespace's root, without a container: over a directory whose owner or group the
+//! namespace has no number for it has none but those of its user and group. Takes root.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(clippy::indexing_slicing, clippy::print_stdout)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use common::World;
+use serde_json::json;
+
+const FIRST: u32 = 100_000;
+
+/// A directory: its path, its owner and group, and its mode.
+type Directory<'a> = (&'a str, u32, u32, u32);
+
+/// A world with a volume at /data, and mounts to be made in it, in a user namespace.
+fn world(directories: &[Directory], mounts: &[&str]) -> World {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/data");
+    for (path, ..) in directories {
+        world.directory(path);
+    }
+    for &(path, uid, gid, mode) in directories {
+        chown(world.path(path), Some(uid), Some(gid)).unwrap();
+        fs::set_permissions(world.path(path), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    world.bind("vol", "/data");
+    for mount in mounts {
+        world.tmpfs(&format!("/data/{mount}"));
+    }
+    let mut config = world.config();
+    let map = json!([{"containerID": 0, "hostID": FIRST, "size": 65536}]);
+    config["linux"] = json!({"uidMappings": map, "gidMappings": map});
+    world.write_config(&config);
+    world
+}
+
+#[test]
+fn what_its_root_could_not_make_is_not_made() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: it takes root to give a directory away");
+        return;
+    }
+    let mapped = FIRST + 4711;
+    let cases: [(&[Directory], bool); 9] = [
+        (&[("vol", 0, 0, 0o755)], false),
+        (&[("vol", 0, 0, 0o777)], true),
+        (&[("vol", mapped, mapped, 0o700)], true),
+        (&[("vol", mapped, 0, 0o755)], false),
+        (&[("vol", 0, mapped, 0o755)], false),
+        (&[("vol", 0, FIRST, 0o775)], true),
+        // On the way it has to get through.
+        (
+            &[("vol", 0, 0, 0o700), ("vol/sub", mapped, mapped, 0o700)],
+            false,
+        ),
+        (
+            &[("vol", 0, 0, 0o711), ("vol/sub", mapped, mapped, 0o700)],
+            true,
+        ),
+        (
+            &[("vol", mapped, mapped, 0o700), ("vol/sub", 0, 0, 0o755)],
+            false,
+        ),
+    ];
+    for (directories, is_made) in cases {
+        let below = directories.last().unwrap().0;
+        let mount = below.strip_prefix("vol").unwrap().trim_start_matches('/');
+        let world = world(directories, &[&format!("{mount}/made")]);
+        let ended = world.premount("apply");
+        let made = world.path(&format!("{below}/made"));
+        assert_eq!(ended.status == 0, is_made, "{directories:?}: {ended:?}");
+        assert_eq!(made.is_dir(), is_made, "{directories:?}: {ended:?}");
+        if is_made {
+            let made = fs::metadata(made).unwrap();
+            assert_eq!((made.uid(), made.gid()), (FIRST, FIRST));
+        } else {
+            assert!(
+                ended.stderr.contains("Permission denied (EACCES)"),
+                "{ended:?}"
+            );
+        }
+    }
+}
+
+/// The powers are taken and laid down for each directory anew.
+#[test]
+fn one_refusal_takes_no_power_from_the_next() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: it takes root to give a directory away");
+        return;
+    }
+    let world = world(
+        &[
+            ("vol", FIRST, FIRST, 0o700),
+            ("vol/of-root", 0, 0, 0o755),
+            ("vol/own", FIRST + 1, FIRST + 1, 0o700),
+            ("vol/closed", 0, 0, 0o700),
+            ("vol/closed/own", FIRST, FIRST, 0o700),
+        ],
+        &[
+            "of-root/a",
+            "own/a",
+            "closed/own/a",
+            "own/b",
+            "of-root/b",
+            "own/deep/c",
+        ],
+    );
+    let ended = world.premount("apply");
+    assert_eq!(
+        (ended.status, ended.stderr.lines().count()),
+        (1, 3),
+        "{ended:?}"
+    );
+    assert_eq!(world.tree("vol/own"), ["d a", "d b", "d deep", "d deep/c"]);
+    assert!(world.tree("vol/of-root").is_empty() && world.tree("vol/closed/own").is_empty());
+}
