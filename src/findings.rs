@@ -133,11 +133,9 @@ pub fn is_fatal(planned: &PlannedMount, failure: &Failure) -> bool {
     }
     match failure.cause {
         Cause::WrongKind { .. } => true,
-        // The mountpoint is missing, and could not be made.
-        Cause::System { .. } => {
-            matches!(planned.status, Status::Missing(_)) || {
-                matches!(failure.cause.errno(), Errno::EROFS)
-            }
+        // The mountpoint is missing, and can't be made.
+        Cause::System { errno, .. } => {
+            errno == Errno::EROFS || matches!(planned.status, Status::Missing(_))
         }
         Cause::NotADirectory => planned.origin == Origin::Checkpoint,
         Cause::Source(errno) => {

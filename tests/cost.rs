@@ -134,7 +134,7 @@ fn thousand(release: &Path) -> Result<(), String> {
 
 /// Shapes of configurations whose cost could grow faster than they do, with so many mounts.
 type Shape = fn(&World, usize) -> Vec<Value>;
-const SHAPES: [(&str, Shape); 8] = [
+const SHAPES: [(&str, Shape); 9] = [
     ("stacked", |_, count| vec![tmpfs("/a", &[]); count]),
     ("stacked copies", |_, count| {
         vec![tmpfs("/a", &["tmpcopyup"]); count]
@@ -154,6 +154,12 @@ const SHAPES: [(&str, Shape); 8] = [
         let lost = bind("/lost", world, "gone");
         let nested = (1..count).map(|index| tmpfs(&format!("/lost/{index}"), &[]));
         std::iter::once(lost).chain(nested).collect()
+    }),
+    ("beside lost mounts", |world, count| {
+        world.link("bundle/rootfs/z", "z");
+        let lost = (0..count / 2).map(|index| tmpfs(&format!("/z/{index}"), &[]));
+        let found = (0..count / 2).map(|index| tmpfs(&format!("/a{index}"), &[]));
+        lost.chain(found).collect()
     }),
     ("behind links", |world, count| {
         world.directory("bundle/rootfs/real");

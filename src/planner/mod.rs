@@ -185,21 +185,19 @@ impl Planner {
 
     /// What was lost at a destination and below it is covered now.
     fn cover(&mut self, destination: &[u8]) {
+        if destination.is_empty() {
+            self.lost.clear();
+        }
         if self.lost.is_empty() {
             return;
         }
-        let below = if destination.is_empty() {
-            self.lost.split_off(destination)
-        } else {
-            let first = [destination, b"/"].concat();
-            // The byte after the slash: where all that lies below is over.
-            let end = [destination, b"0"].concat();
-            self.lost.remove(destination);
-            let mut below = self.lost.split_off(&first);
-            self.lost.append(&mut below.split_off(&end));
-            below
-        };
-        drop(below);
+        self.lost.remove(destination);
+        // Up to the byte after the slash, where all that lies below is over.
+        let below = [destination, b"/"].concat()..[destination, b"0"].concat();
+        let covered: Vec<Vec<u8>> = self.lost.range(below).cloned().collect();
+        for lost in covered {
+            self.lost.remove(&lost);
+        }
     }
 
     /// Follows a mount to its mountpoint. What lies in a mount that is lost is lost too: without that
