@@ -155,11 +155,15 @@ const SHAPES: [(&str, Shape); 9] = [
         let nested = (1..count).map(|index| tmpfs(&format!("/lost/{index}"), &[]));
         std::iter::once(lost).chain(nested).collect()
     }),
-    ("beside lost mounts", |world, count| {
-        world.link("bundle/rootfs/z", "z");
-        let lost = (0..count / 2).map(|index| tmpfs(&format!("/z/{index}"), &[]));
+    // By their names before and after what is found.
+    ("between lost mounts", |world, count| {
+        let lost = |at: &str| {
+            let nested = |index| tmpfs(&format!("{at}/{index}"), &[]);
+            let broken = std::iter::once(bind(at, world, "gone"));
+            broken.chain((1..count / 4).map(nested)).collect()
+        };
         let found = (0..count / 2).map(|index| tmpfs(&format!("/a{index}"), &[]));
-        lost.chain(found).collect()
+        [lost("/0"), lost("/z"), found.collect::<Vec<_>>()].concat()
     }),
     ("behind links", |world, count| {
         world.directory("bundle/rootfs/real");
