@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes the man page and the shell completions, from the command line's own definition:
+//! Writes the man page and the shell completions, from the definition of the command line:
 //!
 //!     cargo run --example generate -- DIRECTORY
 //!
-//! What the definition doesn't know (files, environment, examples) is in packaging/man.
+//! The sections that the definition does not cover (files, environment, examples) are in packaging/man.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -17,8 +17,8 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use premount::cli::Cli;
 
-/// When what is written by hand has changed for the last time.
-const DATE: &str = "2026-11-23";
+/// The date of the last change to the handwritten sections.
+const DATE: &str = "2026-11-25";
 const DESCRIPTION: &str = include_str!("man/description.roff");
 const REST: &str = include_str!("man/rest.roff");
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: generate DIRECTORY".into());
     };
     let directory = Path::new(directory);
-    // A build's own directory, not a container's.
+    // A build directory, not a container's.
     #[allow(clippy::disallowed_methods)]
     fs::create_dir_all(directory).map_err(|error| named(directory, &error))?;
     let page = directory.join("premount.8");
@@ -48,7 +48,7 @@ fn named(path: &Path, error: &IoError) -> String {
     format!("{}: {error}", PathBuf::from(path).display())
 }
 
-/// One page, with all commands: their options are few, and much is common to them.
+/// Writes one page for all commands: they have few options, and share most of them.
 fn write_page(page: &mut dyn Write) -> Result<(), IoError> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
@@ -62,7 +62,7 @@ fn write_page(page: &mut dyn Write) -> Result<(), IoError> {
     let mut name = Roff::new();
     name.control("SH", ["NAME"]);
     name.text([roman(
-        "premount - make the mountpoints that CRIU needs, just before it restores a container",
+        "premount - create the mountpoints that CRIU needs, just before it restores a container",
     )]);
     name.control("SH", ["SYNOPSIS"]);
     name.text([
@@ -87,8 +87,8 @@ fn write_page(page: &mut dyn Write) -> Result<(), IoError> {
     page.write_all(REST.as_bytes())
 }
 
-/// The page without what comes of putting it together: each part brings its own preamble, and the
-/// lists of values a blank line, which is none of man(7)'s.
+/// Removes what is left over from assembling the page: each part has its own preamble, and the lists of
+/// values contain blank lines, which man(7) does not allow.
 fn tidy(page: &str) -> String {
     let mut preamble = Vec::new();
     let mut tidied = String::new();
@@ -105,7 +105,7 @@ fn tidy(page: &str) -> String {
     tidied
 }
 
-/// The call of a command: its name and the shape of its arguments.
+/// The synopsis of a command: its name and its arguments.
 fn usage(command: &Command) -> Vec<clap_mangen::roff::Inline> {
     let name = command.get_bin_name().unwrap_or_default().to_owned();
     let whole = command.clone().render_usage().to_string();
@@ -113,7 +113,7 @@ fn usage(command: &Command) -> Vec<clap_mangen::roff::Inline> {
     vec![bold(name), roman(rest.to_owned())]
 }
 
-/// A command: what it is, and the options that it has beyond those of all.
+/// Writes the section of a command: its description, and the options that not all commands share.
 fn write_command(page: &mut dyn Write, command: &Command) -> Result<(), IoError> {
     let mut text = Roff::new();
     text.control("SS", [command.get_bin_name().unwrap_or_default()]);
