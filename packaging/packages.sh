@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes the packages from what `make` has built, for `make packages`:
+# Builds the packages from what `make` has built, for `make packages`:
 #
 #   packages.sh DIRECTORY RELEASE TARGET CARGO-DEB CARGO-GENERATE-RPM
 #
-# The same sources and the same compiler give the same packages (the rpm has the files' own times where
-# they are older than the last commit).
+# The same sources and the same compiler give identical packages (except that the rpm keeps the times of
+# files that are older than the last commit).
 set -eu
 
 packages=$1
@@ -16,7 +16,7 @@ cargo_generate_rpm=$5
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 architecture=${target%%-*}
 generated=target/generated
-# All files have the time of the last commit, or of the sources where there is none.
+# All files get the time of the last commit or, without a repository, of the sources.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}
 export SOURCE_DATE_EPOCH
 
@@ -30,7 +30,7 @@ packaging/deb/order.sh "$packages"/*.deb
 
 "$cargo_generate_rpm" --target "$target" --set-metadata "release = \"$release\"" --output "$packages/"
 
-# The tarball: what an administrator puts in place by hand, as the README says.
+# The tarball: its contents are installed with `premount install`, as the README says.
 name=premount-$version-$architecture-linux
 mkdir -p "$packages/$name"
 cp "target/$target/release/premount" "$generated/premount.8" "$generated/premount.bash" \

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Puts the binary first in a package of cargo-deb's: SOURCE_DATE_EPOCH=TIME order.sh PACKAGE
+# Puts the binary first in a package built by cargo-deb: SOURCE_DATE_EPOCH=TIME order.sh PACKAGE
 #
-# dpkg puts files in place in the archive's order and removes them in the reverse one. cargo-deb sorts
-# executables last: the hook's JSON would be there before and after the program that it names, and
-# engines pass over such a hook, or fail the containers that it counts for.
+# dpkg installs files in the order of the archive and removes them in the reverse order. cargo-deb sorts
+# executables last: the hook's JSON would then be there before and after the program that it names, and
+# engines skip such a hook, or fail the containers that it applies to.
 set -eu
 
 package=$(realpath "$1")
