@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-# make test   all tests; with root also the restores by real runtimes
-# make soak   the tests with random input, for longer: SOAK times as much
-# make mutants  which changes of the core no quick test notices (hours)
-# make bench  what premount costs beside others, into docs/performance.md (takes root for the restores)
-# make profile  where its instructions and system calls go
-# make demo   a restore that fails without premount, and succeeds with it (takes root)
-# make packages   the packages in target/packages: deb, rpm, tarball, image context, checksums
-# make        the program: target/HOST/release/premount, static
+# make           build the program, static: target/HOST/release/premount
+# make test      run all tests; as root, also the restores by real runtimes
+# make lint      check formatting, clippy and rustdoc, with warnings as errors
+# make soak      run the randomised tests for longer: SOAK times as many cases
+# make mutants   find changes to the core that no quick test catches (takes hours)
+# make bench     measure what premount costs, and update docs/performance.md (the restores need root)
+# make profile   show where its instructions and system calls go
+# make demo      show restores that fail without premount and succeed with it (needs root)
+# make packages  build the packages in target/packages: deb, rpm, tarball, image context, checksums
+# make deny      check the advisories, licences and sources of the dependencies
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-# Static, so that it runs on any node and in any container, and linked to a fixed place: one that can lie
-# anywhere relocates itself at every start (docs/performance.md; docs/security.md says what that gives up).
-# That takes a named target: without one the flags would be for build scripts and procedural macros too.
+# Static, to run on any node and in any container, and linked to a fixed address: a position-independent
+# program relocates itself at every start (docs/performance.md; docs/security.md says what that gives up).
+# This needs an explicit target: without one the flags would apply to build scripts and procedural macros too.
 CARGO = RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo
 FLAGS = --locked --target $(HOST)
 ROOTS := target/e2e
@@ -24,13 +26,13 @@ VALIDATOR := target/tools/kubernetes-validate-1.37.0/bin/kubernetes-validate
 all: tools
 	$(CARGO) build --release $(FLAGS)
 
-# The release build is what tests/cost.rs counts.
+# The release build, which tests/cost.rs measures.
 RELEASE := $(CURDIR)/target/$(HOST)/release/premount
 .PHONY: test
 test: all roots next-packages $(VALIDATOR)
 	PREMOUNT_RELEASE_BINARY=$(RELEASE) PREMOUNT_VALIDATOR=$(VALIDATOR) $(CARGO) test $(FLAGS)
 
-# Where there is memory for it, the files that are measured on lie there: disks differ more than memory.
+# The benchmarks keep their files in memory if they can: disks vary more than memory.
 BENCH = TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo /tmp) $(CARGO) bench $(FLAGS)
 .PHONY: bench
 bench: TOOLS += $(BENCH_TOOLS)
@@ -49,8 +51,8 @@ packages: all $(CARGO_DEB) $(CARGO_GENERATE_RPM)
 	$(CARGO) run $(FLAGS) --example generate -- target/generated
 	packaging/packages.sh target/packages 1 $(HOST) $(CARGO_DEB) $(CARGO_GENERATE_RPM)
 
-# What the tests of the packages take beside them: a next release to upgrade to, and for rpm, whose
-# database knows nothing of the Debian that it is tested on, a package that stands for its /bin/sh.
+# What the package tests need as well: a next release to upgrade to and, because the rpm database knows
+# nothing about the Debian it is tested on, an rpm that provides /bin/sh.
 .PHONY: next-packages
 next-packages: packages
 	packaging/packages.sh target/packages-next 2 $(HOST) $(CARGO_DEB) $(CARGO_GENERATE_RPM)
@@ -60,7 +62,7 @@ next-packages: packages
 		--set-metadata 'post_install_script = "true"' \
 		--set-metadata 'pre_uninstall_script = "true"' --set-metadata 'post_uninstall_script = "true"'
 
-# What makes and checks the packages, each of one version in a place of its own.
+# Tools that build and check, each pinned to a version and installed in its own directory.
 $(CARGO_DEB):
 	cargo install --locked --version 3.8.0 --no-default-features --root $(@D)/.. cargo-deb
 
@@ -74,15 +76,16 @@ $(VALIDATOR):
 	python3 -m venv $(@D)/..
 	$(@D)/pip install --quiet kubernetes-validate==1.37.0
 
-# The tests with random input, SOAK times as much; and more containers against the model.
+# The randomised tests, with SOAK times as many cases, and with more containers compared with the model.
 SOAK := 20
 .PHONY: soak
 soak: tools roots
 	PREMOUNT_SOAK=$(SOAK) PREMOUNT_MODEL_CASES=$$((3000 * $(SOAK))) $(CARGO) test --release $(FLAGS) \
 		--test attackers --test model_walk --test restore -- --nocapture
 
-# Changes the core one place at a time, and says which changes no quick test notices; MUTANTS are more
-# arguments for cargo-mutants, as `-f src/walk.rs`. Hours in all: .cargo/mutants.toml has what and by which.
+# Changes the core in one place at a time, and reports the changes that no quick test catches. MUTANTS holds
+# further arguments for cargo-mutants, such as `-f FILE`. A full run takes hours; .cargo/mutants.toml lists
+# the files and the tests.
 MUTANTS :=
 .PHONY: mutants
 mutants: tools $(CARGO_MUTANTS)
@@ -90,7 +93,7 @@ mutants: tools $(CARGO_MUTANTS)
 
 .PHONY: demo
 demo: all $(ROOTS)/debian-13
-	@test "$$(id -u)" = 0 || { echo "make demo takes root: it starts and restores containers" >&2; exit 1; }
+	@test "$$(id -u)" = 0 || { echo "make demo needs root: it starts and restores containers" >&2; exit 1; }
 	@unshare --mount --pid --fork --kill-child tests/enter.sh $(ROOTS)/debian-13 \
 		-f target/$(HOST)/release/premount=/usr/libexec/oci/hooks.d/premount \
 		-f tests/demo.sh=/demo.sh /bin/sh /demo.sh </dev/null
@@ -102,14 +105,14 @@ lint: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-# Advisories, licences and sources of the dependencies; takes cargo-deny and the advisory database.
+# Advisories, licences and sources of the dependencies; needs cargo-deny and the advisory database.
 .PHONY: deny
 deny:
 	cargo deny check
 
-# What the tests and the demo take from the system. As root on Debian it is installed.
+# What the tests and the demo need from the system, as COMMAND:PACKAGE. As root on Debian, it is installed.
 TOOLS := cc:gcc debootstrap:debootstrap python3:python3 strace:strace unshare:util-linux valgrind:valgrind
-# And what the bench does: the baselines are in these.
+# What the benchmarks need as well, for the baselines.
 BENCH_TOOLS := bash:bash jq:jq
 .PHONY: tools
 tools:
@@ -126,7 +129,7 @@ tools:
 		fi; \
 	}
 
-# The roots for the restores. Without root they are neither made nor used, and the tests say so.
+# The root file systems for the restores. Without root they are neither built nor used, and the tests say so.
 .PHONY: roots
 roots: tools
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) $(ROOTS)/debian-13 $(ROOTS)/debian-13-sid; fi
