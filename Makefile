@@ -81,7 +81,7 @@ SOAK := 20
 .PHONY: soak
 soak: tools roots
 	PREMOUNT_SOAK=$(SOAK) PREMOUNT_MODEL_CASES=$$((3000 * $(SOAK))) $(CARGO) test --release $(FLAGS) \
-		--test attackers --test model_walk --test restore -- --nocapture
+		--test attackers --test in_process --test restore -- --nocapture
 
 # Changes the core in one place at a time, and reports the changes that no quick test catches. MUTANTS holds
 # further arguments for cargo-mutants, such as `-f FILE`. A full run takes hours; .cargo/mutants.toml lists

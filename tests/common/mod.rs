@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing)]
 
 pub mod archive;
+pub mod corpus;
 pub mod image;
 pub mod inputs;
 pub mod node;

@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an archive may look like, and what is found in it; tests/bounds.rs has what it may take.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-
-mod common;
-#[path = "model/input.rs"]
-mod input;
+//! What an archive may look like, and what is found in it; tests/slow/bounds has what it may take.
 
 use std::fs;
 
-use common::archive::{blocks, gzipped, member, record, tar, typed, typed_member, zstandard};
-use common::image::{container, image};
 use premount::archive;
 use proptest::prelude::*;
+
+use crate::common::archive::{
+    blocks, gzipped, member, record, tar, typed, typed_member, zstandard,
+};
+use crate::common::image::{container, image};
+use crate::input;
 
 const PATH: &str = "checkpoint/mountpoints-12.img";
 

@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is exchanged between the look and the making: each exchange once, at the one moment at which it
-//! counts. tests/attackers.rs has attackers that try all moments.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing)]
-
-mod common;
+//! counts. tests/attackers has attackers that try all moments.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use common::World;
 use premount::budget::Budget;
 use premount::config::Config;
 use premount::create::create;
@@ -23,6 +13,8 @@ use premount::error::Cause;
 use premount::mount::MountpointKind;
 use premount::owner::Owner;
 use premount::plan::Plan;
+
+use crate::common::World;
 
 /// Plans all that a world lacks, lets `exchange` do something to it, and makes it. Gives what failed.
 fn exchanged(world: &World, exchange: impl FnOnce(&World)) -> Option<Cause> {

@@ -2,15 +2,6 @@
 //! Every system call that premount makes after its start-up fails once, with each errno in turn, and
 //! kills it once: no panic, no hang, the right exit status and message, and the next run completes
 //! what is left. By strace's fault injection, on the real program.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stdout)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,8 +9,8 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
-use common::image::{Entry, entry, image};
-use common::{AsCriu, World, premount};
+use crate::common::image::{Entry, entry, image};
+use crate::common::{self, AsCriu, World, premount};
 
 const ERRNOS: [&str; 13] = [
     "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "EINTR",

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What one call makes, says and keeps in memory has an end, whatever a tenant's destinations or a
 //! checkpoint's images ask for.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-
-mod common;
 
 use std::fs;
 use std::process::{Command, Stdio};
 
-use common::image::{Entry, container, entry, image};
-use common::{AsCriu, Ended, World, premount};
 use serde_json::{Value, json};
+
+use crate::common::image::{Entry, container, entry, image};
+use crate::common::{self, AsCriu, Ended, World, premount};
 
 /// A world with a volume at /data, a tmpfs in it that is missing, and a checkpoint.
 fn world(entries: &[Entry]) -> World {

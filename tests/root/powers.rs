@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The powers of a user namespace's root, without a container: over a directory whose owner or group the
 //! namespace has no number for it has none but those of its user and group. Takes root.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stdout)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use common::World;
 use serde_json::json;
+
+use crate::common::World;
 
 const FIRST: u32 = 100_000;
 

@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! premount put on a node, looked at and taken off again, on a directory that looks like a node's root.
 //! Nothing ever refers to a program that isn't there, not even for a moment.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stdout)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use common::node::{CRUN, DEFAULT, HOOK, Node, PROGRAM, RUNC};
-use common::premount;
+use crate::common::node::{CRUN, DEFAULT, HOOK, Node, PROGRAM, RUNC};
+use crate::common::{self, premount};
 
 #[test]
 fn it_comes_to_a_bare_node_and_goes_without_a_file_left() {

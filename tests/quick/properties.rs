@@ -1,11 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Properties of the pure parts, for any input.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
 
 use std::path::Path;
 

@@ -1,23 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An install and an uninstall that are killed at any change of theirs, or called twice at once: nothing ever
 //! refers to a program that isn't there, not even for a moment.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stdout)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use common::node::{CRUN, Node, PROGRAM, RUNC};
 use premount::node::criu::action_scripts;
+
+use crate::common;
+use crate::common::node::{CRUN, Node, PROGRAM, RUNC};
 
 /// Starts all of these at once, and waits for them.
 fn at_once(node: &Node, calls: &[&[&str]]) {

@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A node that refuses to be changed: a dry run says so, and ends as the real one does.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stderr)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use common::node::{Node, RUNC};
-use common::{Ended, ended, output_of};
+use crate::common::node::{Node, RUNC};
+use crate::common::{self, Ended, ended, output_of};
 
 /// Runs a shell script with premount as `$0`, a command of its as `$1`, the node's root as `$2`, and
 /// `--dry-run` or nothing as `$3`, where mounts are its own. None where the system doesn't let it.

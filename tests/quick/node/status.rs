@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `premount status` says of a directory that looks like a node's root: what is broken, and what mends
 //! it.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stdout)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use common::node::{CRUN, Node, PROGRAM, RUNC};
+use crate::common::node::{CRUN, Node, PROGRAM, RUNC};
 
 /// The remedy that status has for each state, and that it is one.
 #[test]

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whoever calls premount, from wherever, with whatever left open: it does the same.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{World, output_of, premount};
 use serde_json::json;
+
+use crate::common::{self, World, output_of, premount};
 
 /// A world in which a directory and a file are missing.
 fn world() -> World {

@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What premount writes of itself into CRIU's configuration: the command that takes it out again works.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stdout)]
-
-mod common;
 
 use std::process::Command;
 
-use common::node::{HOOK, Node, PROGRAM, RUNC};
+use crate::common;
+use crate::common::node::{HOOK, Node, PROGRAM, RUNC};
 
 /// What the line's comment says takes it out, run as a shell on the node would.
 #[test]

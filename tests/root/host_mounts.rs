@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Mounts of the host's in and below a source, in a mount namespace of the test's own; takes root.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::print_stdout)]
-
-mod common;
 
 use std::process::{Command, Stdio};
 
-use common::{Ended, World, ended};
 use serde_json::json;
+
+use crate::common::{self, Ended, World, ended};
 
 /// Calls `apply` on a world after a script in a mount namespace of its own; none without root. The script
 /// has the world's directory as `$1`.

@@ -1,23 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Input that can't be used: exit status 2, one line that names the file and the place, nothing
 //! created. And what fails for one mount alone: exit status 1, and all else done.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Ended, World, output_of, output_within, premount};
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
+
+use crate::common::{Ended, World, output_of, output_within, premount};
 
 /// The call was refused with one line that has all of `parts`.
 fn assert_refused(ended: &Ended, parts: &[&str]) {

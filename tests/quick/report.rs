@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `plan`, `apply` and `check` print.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
 
-mod common;
-
-use common::{World, premount};
 use serde_json::json;
 use unicode_width::UnicodeWidthStr;
+
+use crate::common::{self, World, premount};
 
 /// A world with a mount of each sort, and its path.
 fn world() -> (World, String) {

@@ -1,15 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What any checkpoint may take: 64 MiB of memory and some seconds, whatever is in it, by hand and in a
 //! restore. Measured on the release build where there is one (`PREMOUNT_RELEASE_BINARY`).
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing)]
-
-mod common;
 
 use std::fs;
 use std::io::Write;
@@ -18,9 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::archive::{gzipped, member, tar, typed, zstandard};
-use common::image::{Entry, container, entry, image};
-use common::{AsCriu, Ended, World};
+use crate::common::archive::{gzipped, member, tar, typed, zstandard};
+use crate::common::image::{Entry, container, entry, image};
+use crate::common::{self, AsCriu, Ended, World};
 
 /// Most memory, in KiB.
 const MEMORY: u64 = 64 << 10;

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A node's root with links that lead out of it, and with what is no file where one belongs: nothing outside
 //! changes, nothing is waited for, and what can't be is refused before the first change.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stderr)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 
-use common::node::{CRUN, DEFAULT, HOOK, Node, PROGRAM, RUNC};
+use crate::common;
+use crate::common::node::{CRUN, DEFAULT, HOOK, Node, PROGRAM, RUNC};
 
 /// A node whose root is a directory of another's, so that all around it can be looked at.
 fn nested() -> (Node, String) {

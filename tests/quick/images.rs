@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a checkpoint's images may cause, and what not.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use common::archive::{gzipped, zstandard};
-use common::image::{Entry, container, entry, image};
-use common::{Ended, World, premount};
 use premount::checkpoint::{Known, Parent, compare};
+
+use crate::common::archive::{gzipped, zstandard};
+use crate::common::image::{Entry, container, entry, image};
+use crate::common::{Ended, World, premount};
 
 /// A world with a volume at /data, and an image directory.
 fn world(entries: &[Entry]) -> World {

@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Random containers: what premount plans and makes on real directories is what a first start makes
 //! in a model of the kernel's mount tree. The fuzz target `walk` does the same with chosen bytes.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing)]
 
-#[path = "model/against.rs"]
-mod against;
-mod model;
-
-use model::Container;
+use crate::against;
+use crate::model::Container;
 
 /// How many containers; `PREMOUNT_MODEL_CASES` for more.
 const CASES: u64 = 3000;
@@ -33,7 +23,7 @@ fn premount_makes_what_a_first_start_makes_in_the_model() {
     }
 }
 
-/// `PREMOUNT_FINDING=FILE cargo test --test model_walk -- --ignored` shows a finding of the fuzz target
+/// `PREMOUNT_FINDING=FILE cargo test --test in_process -- --ignored` shows a finding of the fuzz target
 /// `walk` at its smallest.
 #[test]
 #[ignore = "takes a file with a finding"]

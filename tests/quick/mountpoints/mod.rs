@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where mountpoints live: each world is a rootfs, some sources and some mounts, and what `apply`
 //! makes in them is what a runtime's first start would.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-
-mod common;
 
 use std::os::unix::fs::PermissionsExt;
 
-use common::World;
 use serde_json::json;
+
+use crate::common::{self, World};
 
 /// Applies, and again: the second time nothing changes.
 fn apply(world: &World) {

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hooks as `premount status` judges them: what keeps an engine from starting is named, with the remedy, and
 //! what an engine takes is no trouble.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-#![allow(clippy::indexing_slicing, clippy::print_stdout)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use common::node::{HOOK, Node, PROGRAM};
 use serde_json::{Value, json};
+
+use crate::common::node::{HOOK, Node, PROGRAM};
 
 /// A node with premount installed, and engines.
 fn node() -> Node {

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! When premount acts, and when it stays out of the way.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::image::{Entry, container, entry, image};
-use common::{AsCriu, World, premount};
 use serde_json::{Value, json};
+
+use crate::common::image::{Entry, container, entry, image};
+use crate::common::{self, AsCriu, World, premount};
 
 /// A world in which one directory is missing.
 fn world() -> World {

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests that take seconds and need no root. They start premount as a program, or call functions of the
+//! library that change nothing in the process: these tests run side by side in one.
+//! tests/README.md says where a new test goes.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![allow(clippy::indexing_slicing, clippy::print_stderr)]
+
+mod archives;
+#[path = "../common/mod.rs"]
+mod common;
+mod corpus;
+mod images;
+#[path = "../model/input.rs"]
+mod input;
+mod invalid_input;
+mod mountpoints;
+mod node;
+mod properties;
+mod report;
+mod surroundings;
+mod triggers;

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! premount on a node: `install`, `status` and `uninstall`, on a directory that looks like a node's root.
+
+mod advice;
+mod hooks;
+mod install;
+mod odd_files;
+mod status;
+mod unwritable;
