@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
-use common::inputs::Input;
+use common::cost_input::CostInput;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use premount::budget::Budget;
 use premount::checkpoint::{self, Known};
@@ -38,8 +38,8 @@ criterion_main!(pure);
 
 fn configurations(criterion: &mut Criterion) {
     let inputs = [
-        ("pod", Input::pod()),
-        ("10,000 mounts", Input::nested(10_000)),
+        ("pod", CostInput::pod()),
+        ("10,000 mounts", CostInput::nested(10_000)),
     ];
     for (name, input) in inputs {
         let bundle = input.world.path("bundle");
@@ -68,7 +68,7 @@ fn configurations(criterion: &mut Criterion) {
 }
 
 fn checkpoints(criterion: &mut Criterion) {
-    let input = Input::workload(10_000);
+    let input = CostInput::workload(10_000);
     let image = fs::read(input.images().join("mountpoints-12.img")).unwrap();
     let parse = || images::parse(black_box(&image), Path::new("image")).unwrap();
     criterion.bench_function("images, 10,000 mounts: parse", |bencher| {

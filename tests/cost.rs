@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::World;
-use common::inputs::Input;
+use common::cost_input::CostInput;
 use count::{Call, instructions, system_calls};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
@@ -109,14 +109,14 @@ fn idle(release: &Path) -> Result<(), String> {
 }
 
 fn pod_there(release: &Path) -> Result<(), String> {
-    let pod = Input::pod();
+    let pod = CostInput::pod();
     let call = Call::hook(release, &pod);
     call.run();
     check(&call, &POD_THERE, || {})
 }
 
 fn pod_missing(release: &Path) -> Result<(), String> {
-    let pod = Input::pod();
+    let pod = CostInput::pod();
     check(&Call::hook(release, &pod), &POD_MISSING, || {
         pod.remove_made();
     })?;
@@ -126,7 +126,7 @@ fn pod_missing(release: &Path) -> Result<(), String> {
 }
 
 fn thousand(release: &Path) -> Result<(), String> {
-    let input = Input::nested(1000);
+    let input = CostInput::nested(1000);
     let call = Call::hook(release, &input);
     call.run();
     check(&call, &THOUSAND_THERE, || {})

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::common;
-use crate::common::inputs::Input;
+use crate::common::cost_input::CostInput;
 use crate::count::Call;
 use crate::measure::{Programs, baseline};
 
@@ -20,7 +20,7 @@ pub struct Contender {
     /// What is measured of it beside its time.
     pub counted: Counted,
     /// What it is called on.
-    input: Option<Rc<Input>>,
+    input: Option<Rc<CostInput>>,
     /// Whether what it makes is removed before each call, or is there.
     makes: bool,
 }
@@ -74,13 +74,13 @@ impl Contender {
     }
 
     /// On an input where all is there. The inputs of two contenders are two.
-    fn there(mut self, input: &Rc<Input>) -> Self {
+    fn there(mut self, input: &Rc<CostInput>) -> Self {
         self.call.run();
         self.input = Some(Rc::clone(input));
         self
     }
 
-    fn missing(mut self, input: &Rc<Input>) -> Self {
+    fn missing(mut self, input: &Rc<CostInput>) -> Self {
         self.input = Some(Rc::clone(input));
         self.makes = true;
         self
@@ -97,7 +97,7 @@ impl Contender {
     }
 
     /// What it makes something for.
-    fn made(&self) -> Option<&Input> {
+    fn made(&self) -> Option<&CostInput> {
         self.input.as_deref().filter(|_| self.makes)
     }
 
@@ -133,8 +133,8 @@ impl Contender {
 /// All of them, the floor first.
 pub fn all(programs: &Programs) -> Vec<Contender> {
     let premount = programs.premount.as_path();
-    let pod_there = Rc::new(Input::pod());
-    let pod = Rc::new(Input::pod());
+    let pod_there = Rc::new(CostInput::pod());
+    let pod = Rc::new(CostInput::pod());
     let [bash, python] = ["hook.sh", "hook.py"].map(baseline);
     let mut all = vec![
         Contender::new(FLOOR, SMALL, Call::of(&programs.floor)),
@@ -159,19 +159,19 @@ pub fn all(programs: &Programs) -> Vec<Contender> {
         (NESTED_1000, 1000, SLOW),
         (NESTED_10000, 10_000, BIG),
     ] {
-        let input = Rc::new(Input::nested(count as usize));
+        let input = Rc::new(CostInput::nested(count as usize));
         let contender = Contender::new(name, every, Call::hook(premount, &input));
         all.push(contender.missing(&input).mounts(count));
     }
     for (name, count, every) in [(THERE_1000, 1000, SLOW), (THERE_10000, 10_000, BIG)] {
-        let input = Rc::new(Input::nested(count as usize));
+        let input = Rc::new(CostInput::nested(count as usize));
         let contender = Contender::new(name, every, Call::hook(premount, &input));
         all.push(contender.there(&input).mounts(count));
     }
     for (name, input, every, mounts) in [
-        (DEEP, Input::deep(), SLOW, None),
-        (CROWDED, Input::crowded(), SLOW, None),
-        (WORKLOAD, Input::workload(10_000), BIG, Some(10_000)),
+        (DEEP, CostInput::deep(), SLOW, None),
+        (CROWDED, CostInput::crowded(), SLOW, None),
+        (WORKLOAD, CostInput::workload(10_000), BIG, Some(10_000)),
     ] {
         let input = Rc::new(input);
         let mut contender = Contender::new(name, every, Call::hook(premount, &input));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::World;
-use crate::common::inputs::Input;
+use crate::common::cost_input::CostInput;
 
 /// A call of a program.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Call {
     }
 
     /// An OCI hook, as runc calls it on a restore with hooks.d/premount.json.
-    pub fn hook(program: &Path, input: &Input) -> Self {
+    pub fn hook(program: &Path, input: &CostInput) -> Self {
         Self::hook_in(program, &input.world)
     }
 
@@ -54,7 +54,7 @@ impl Call {
 
     /// CRIU's action script before a restore, by an engine that has the images beside the
     /// configuration.
-    pub fn action(program: &Path, input: &Input) -> Self {
+    pub fn action(program: &Path, input: &CostInput) -> Self {
         Self {
             environment: vec![
                 ("CRTOOLS_SCRIPT_ACTION", "pre-restore".into()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::inputs::Input;
+use crate::common::cost_input::CostInput;
 use crate::count::{self, Call};
 
 /// How many functions are shown.
@@ -13,7 +13,7 @@ const FUNCTIONS: usize = 25;
 
 /// Prints the profiles of a build with symbols.
 pub fn print(premount: &Path) {
-    let (pod, many) = (Input::pod(), Input::nested(10_000));
+    let (pod, many) = (CostInput::pod(), CostInput::nested(10_000));
     let calls = [
         ("a stage with nothing to do", Call::idle(premount), None),
         ("the pod, 4 to make", Call::hook(premount, &pod), Some(&pod)),
@@ -24,7 +24,7 @@ pub fn print(premount: &Path) {
         ),
     ];
     for (name, call, input) in calls {
-        let prepare = || input.map(Input::remove_made);
+        let prepare = || input.map(CostInput::remove_made);
         prepare();
         println!("\n== {name}: system calls\n");
         print_system_calls(&call);

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use crate::common::archive::{
     blocks, gzipped, member, record, tar, typed, typed_member, zstandard,
 };
-use crate::common::image::{container, image};
+use crate::common::mount_image::{container, image};
+use crate::common::soak;
 use crate::input;
 
 const PATH: &str = "checkpoint/mountpoints-12.img";
@@ -272,7 +273,7 @@ fn rich() -> Vec<u8> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(
-        512 * std::env::var("PREMOUNT_SOAK").ok().map_or(1, |times| times.parse().unwrap())
+        512 * soak()
     ))]
 
     #[test]

@@ -11,9 +11,11 @@
 #![allow(clippy::indexing_slicing, clippy::print_stderr)]
 
 mod archives;
+mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
 mod corpus;
+mod failed_mounts;
 mod images;
 #[path = "../model/input.rs"]
 mod input;
@@ -24,3 +26,4 @@ mod properties;
 mod report;
 mod surroundings;
 mod triggers;
+mod trust;

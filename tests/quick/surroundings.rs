@@ -8,7 +8,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::common::{self, World, output_of, premount};
+use crate::common::{
+    self, World, copy_binary, is_root, output, output_of, premount, user_namespace,
+};
 
 /// A world in which a directory and a file are missing.
 fn world() -> World {
@@ -30,13 +32,7 @@ fn shell(world: &World, script: &str) -> Output {
     call.args(["-c", script])
         .arg(common::binary())
         .arg(world.bundle());
-    ended(&mut call)
-}
-
-fn ended(call: &mut Command) -> Output {
-    let call = call.stdin(Stdio::null());
-    let piped = call.stdout(Stdio::piped()).stderr(Stdio::piped());
-    output_of(piped.spawn().unwrap())
+    output(&mut call)
 }
 
 #[test]
@@ -219,15 +215,15 @@ fn an_environment_that_means_nothing_to_it() {
 fn a_caller_without_capabilities() {
     let world = world();
     let copy = world.path("premount");
-    fs::copy(common::binary(), &copy).unwrap();
+    copy_binary(&copy);
     let mut call = Command::new(copy);
     call.args(["apply", "--bundle", &world.bundle()]);
-    if nix::unistd::geteuid().is_root() {
+    if is_root() {
         give_to(&world.path(""), 65534);
         call.uid(65534).gid(65534);
     }
-    let output = ended(&mut call);
-    assert!(output.status.success() && complete(&world), "{output:?}");
+    let ended = output(&mut call);
+    assert!(ended.status.success() && complete(&world), "{ended:?}");
 
     // What it may not make is named, and the rest is made.
     let mut world = world;
@@ -235,10 +231,10 @@ fn a_caller_without_capabilities() {
     world.mount(json!({"destination": "/etc-of-the-host", "source": "/etc", "options": ["bind"]}));
     world.tmpfs("/etc-of-the-host/premount-test/x");
     world.tmpfs("/last");
-    if nix::unistd::geteuid().is_root() {
-        let output = ended(&mut call);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+    if is_root() {
+        let ended = output(&mut call);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
         assert!(
             said.contains("/etc/premount-test: mkdirat: Permission denied (EACCES)"),
             "{said}"
@@ -262,7 +258,7 @@ fn root_of_a_user_namespace() {
     let mut call = Command::new("unshare");
     call.args(["--user", "--map-root-user", "--"])
         .arg(common::binary());
-    let output = ended(call.args(["apply", "--bundle", &world.bundle()]));
+    let output = output(call.args(["apply", "--bundle", &world.bundle()]));
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("unshare failed") {
         // Where the system allows no user namespaces there is nothing to be seen.
@@ -277,23 +273,19 @@ fn root_of_a_user_namespace() {
 fn a_caller_that_may_not_be_another_user_makes_nothing() {
     let mut world = world();
     let mut config = world.config();
-    let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    config["linux"] = json!({"uidMappings": map, "gidMappings": map});
+    config["linux"] = user_namespace(1000, 1);
     world.write_config(&config);
     world.tmpfs("/a/x/y");
     world.write_config(&config);
     let copy = world.path("premount");
-    let mut cp = Command::new("cp");
-    cp.arg(common::binary()).arg(&copy);
-    assert!(cp.status().unwrap().success());
+    copy_binary(&copy);
     let mut call = Command::new(copy);
-    call.args(["apply", "--bundle", &world.bundle()])
-        .stdin(Stdio::null());
-    if nix::unistd::geteuid().is_root() {
+    call.args(["apply", "--bundle", &world.bundle()]);
+    if is_root() {
         give_to(&world.path(""), 65534);
         call.uid(65534).gid(65534);
     }
-    let output = call.output().unwrap();
+    let output = output(&mut call);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("Operation not permitted (EPERM)"), "{said}");

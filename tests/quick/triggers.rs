@@ -2,29 +2,13 @@
 //! When premount acts, and when it stays out of the way.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::common::image::{Entry, container, entry, image};
+use crate::common::acting::{acted, with_volume, world};
+use crate::common::mount_image::{checkpoint, container, entry};
 use crate::common::{self, AsCriu, World, premount};
-
-/// A world in which one directory is missing.
-fn world() -> World {
-    let mut world = World::new();
-    world.tmpfs("/made");
-    world
-}
-
-fn acted(world: &World) -> bool {
-    let made = world.path("bundle/rootfs/made");
-    let acted = made.is_dir();
-    if acted {
-        fs::remove_dir(made).unwrap();
-    }
-    acted
-}
 
 #[test]
 fn the_hook_acts_on_the_annotation_of_the_state_or_else_of_the_configuration() {
@@ -116,8 +100,7 @@ fn a_first_start_is_never_failed() {
     world.tmpfs("/data/nested");
     let mut entries = container();
     entries.push(entry(3, 2, 9, "/", "/data/nested"));
-    let images = world.directory("bundle/checkpoint");
-    fs::write(images.join("mountpoints-12.img"), image(&entries)).unwrap();
+    checkpoint(&world, &entries);
     for (status, ends) in [
         ("creating", 0),
         ("created", 0),
@@ -221,7 +204,7 @@ fn the_log_level_comes_from_the_command_line_or_else_the_environment() {
 #[test]
 fn the_capture_of_a_restore_by_crio_gets_what_it_needs() {
     let world = World::new();
-    let (config, state) = common::inputs::capture(&world);
+    let (config, state) = common::cost_input::capture(&world);
     world.write_config(&config);
 
     let ended = premount(&[], state.to_string().as_bytes(), &[]);
@@ -242,48 +225,6 @@ fn the_capture_of_a_restore_by_crio_gets_what_it_needs() {
             .is_dir()
     );
     assert_eq!(world.premount("check").status, 0);
-}
-
-#[test]
-fn nothing_in_a_checkpoint_says_where_anything_is_made() {
-    // cri-o pull request 10106, CVE-2024-8676: sources by the checkpoint's word.
-    let mut world = world();
-    world.bind("not there", "/source-is-missing");
-    let evil = world.path("evil");
-    let mounts = json!([{"source": evil, "destination": "/source-is-missing", "file_type": "directory",
-                         "permissions": 511}]);
-    let images = world.directory("bundle/checkpoint");
-    for (name, content) in [
-        ("bind.mounts", mounts.to_string()),
-        ("config.dump", json!({"rootfsImage": evil}).to_string()),
-        (
-            "spec.dump",
-            json!({"root": {"path": evil}, "mounts": [{"destination": "/x", "type": "bind",
-            "source": evil, "options": ["bind"]}]})
-            .to_string(),
-        ),
-        ("mountpoints-12.img", "no image".to_owned()),
-        (
-            "config.json",
-            json!({"ociVersion": "1", "root": {"path": evil}, "mounts": []}).to_string(),
-        ),
-    ] {
-        fs::write(images.join(name), &content).unwrap();
-        if name != "config.json" {
-            fs::write(world.path("bundle").join(name), &content).unwrap();
-        }
-    }
-    let ended = AsCriu::restores(&world).call(&[]);
-    // Nothing readable says that CRIU needs it.
-    assert_eq!(ended.status, 0, "{ended:?}");
-    assert!(
-        ended
-            .stderr
-            .contains("mount /source-is-missing: its source can't be opened"),
-        "{ended:?}"
-    );
-    assert!(!evil.exists() && !world.path("not there").exists());
-    assert!(acted(&world));
 }
 
 /// Some JSON decoders take a key twice, and the last counts; premount takes none for another.
@@ -326,172 +267,6 @@ fn the_name_of_a_container_is_for_the_log_and_may_be_anything() {
         let ended = premount(&["hook"], state.to_string().as_bytes(), &[]);
         assert_eq!(ended.status, 0, "{id}: {ended:?}");
     }
-}
-
-/// `world`, with the checkpoint of a container that has its volume at /data.
-fn with_volume() -> World {
-    let mut world = world();
-    world.directory("vol");
-    world.bind("vol", "/data");
-    world.directory("bundle/checkpoint");
-    checkpoint(&world, &container());
-    world
-}
-
-fn checkpoint(world: &World, entries: &[Entry]) {
-    let file = world.path("bundle/checkpoint/mountpoints-12.img");
-    fs::write(file, image(entries)).unwrap();
-}
-
-#[test]
-fn the_action_script_takes_the_configuration_of_the_runtime_that_called_criu() {
-    let world = with_volume();
-    let elsewhere = world.directory("elsewhere");
-    // Its current directory, or else what it was called with.
-    assert!(AsCriu::restores(&world).call(&[]).status == 0 && acted(&world));
-    for option in [
-        vec!["--bundle".to_owned(), world.bundle()],
-        vec![format!("--bundle={}", world.bundle())],
-        vec!["-b".to_owned(), world.bundle()],
-    ] {
-        let mut criu = AsCriu::restores(&world);
-        criu.runtime.clone_from(&elsewhere);
-        criu.images.clone_from(&elsewhere);
-        let at = criu.runtime_arguments.len() - 1;
-        criu.runtime_arguments.splice(at..at, option);
-        let ended = criu.call(&[]);
-        assert!(ended.status == 0 && acted(&world), "{ended:?}");
-    }
-    // Nobody else's.
-    for change in [
-        |criu: &mut AsCriu| criu.word = "restore",
-        |criu: &mut AsCriu| criu.word = "service",
-        |criu: &mut AsCriu| criu.runtime_arguments = vec!["python3".into(), "script".into()],
-    ] {
-        let mut criu = AsCriu::restores(&world);
-        criu.images.clone_from(&elsewhere);
-        change(&mut criu);
-        let ended = criu.call(&[]);
-        assert_eq!(ended.status, 0, "{ended:?}");
-        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-        assert!(!acted(&world), "{ended:?}");
-    }
-}
-
-#[test]
-fn the_configuration_beside_the_images_has_to_fit_them() {
-    let world = with_volume();
-    let mut criu = AsCriu::restores(&world);
-    criu.runtime = world.directory("elsewhere");
-    let ended = criu.call(&[]);
-    assert!(ended.status == 0 && acted(&world), "{ended:?}");
-    let mut other = container();
-    other.push(entry(3, 1, 3, "/other", "/other"));
-    other[2].ext_key = Some(b"/other".to_vec());
-    let of_no_volume = vec![entry(1, 0, 1, "/rootfs", "/")];
-    for entries in [Some(other), Some(of_no_volume), None] {
-        match &entries {
-            Some(entries) => checkpoint(&world, entries),
-            None => fs::remove_file(world.path("bundle/checkpoint/mountpoints-12.img")).unwrap(),
-        }
-        let ended = criu.call(&[]);
-        assert_eq!(ended.status, 0, "{ended:?}");
-        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-        assert!(
-            ended.stderr.contains("is not that of what CRIU restores"),
-            "{ended:?}"
-        );
-        assert!(!acted(&world), "{entries:?}");
-    }
-}
-
-/// What somebody does to a world.
-type Change<'a> = &'a dyn Fn(&World);
-
-/// An advisory of 2026: any user could have root make inodes anywhere, as that user's.
-#[test]
-fn a_configuration_that_others_can_have_written_is_not_taken() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to give a file away");
-        return;
-    }
-    let chmod = |path: &Path, mode: u32| {
-        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    };
-    let chown = |path: &Path| std::os::unix::fs::chown(path, Some(1000), None).unwrap();
-    let config = |world: &World| world.path("bundle/config.json");
-    let changes: [(&str, Change); 8] = [
-        ("belongs to user 1000", &|world| chown(&config(world))),
-        ("others can write to", &|world| chmod(&config(world), 0o646)),
-        ("others can write to", &|world| chmod(&config(world), 0o664)),
-        ("belongs to user 1000", &|world| {
-            chown(&world.path("bundle"));
-        }),
-        ("others can write to", &|world| {
-            chmod(&world.path("bundle"), 0o1777);
-        }),
-        ("belongs to user 1000", &|world| chown(&world.path(""))),
-        ("others can write to", &|world| {
-            chmod(&world.path(""), 0o777);
-        }),
-        ("is a symbolic link (ELOOP)", &|world| {
-            fs::rename(config(world), world.path("bundle/real.json")).unwrap();
-            world.link("bundle/config.json", "real.json");
-        }),
-    ];
-    for (reason, change) in changes {
-        let world = with_volume();
-        change(&world);
-        let mut beside = AsCriu::restores(&world);
-        beside.runtime = "/".into();
-        for ended in [
-            AsCriu::restores(&world).call(&[]),
-            beside.call(&[]),
-            premount(&[], world.state().as_bytes(), &[]),
-        ] {
-            assert_eq!(ended.status, 0, "{reason}: {ended:?}");
-            assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-            assert!(ended.stderr.contains(reason), "{reason}: {ended:?}");
-            assert!(!acted(&world), "{reason}");
-        }
-        // Who calls by hand answers for what is named.
-        assert_eq!(world.premount("apply").status, 0);
-        assert!(acted(&world), "{reason}");
-    }
-    // In a sticky directory nobody can exchange what is there.
-    let world = with_volume();
-    chmod(&world.path(""), 0o1777);
-    let ended = AsCriu::restores(&world).call(&[]);
-    assert!(ended.status == 0 && acted(&world), "{ended:?}");
-}
-
-#[test]
-fn images_that_others_can_have_written_are_not_looked_at() {
-    let world = with_volume();
-    let mut entries = container();
-    entries.push(entry(3, 2, 9, "/", "/data/of-the-workload"));
-    checkpoint(&world, &entries);
-    fs::set_permissions(
-        world.path("bundle/checkpoint"),
-        PermissionsExt::from_mode(0o777),
-    )
-    .unwrap();
-    let ended = premount(&[], world.state().as_bytes(), &[]);
-    assert_eq!(ended.status, 0, "{ended:?}");
-    assert!(
-        ended
-            .stderr
-            .contains("the checkpoint's mounts are not looked at"),
-        "{ended:?}"
-    );
-    assert!(acted(&world) && world.tree("vol").is_empty());
-    fs::set_permissions(
-        world.path("bundle/checkpoint"),
-        PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    premount(&[], world.state().as_bytes(), &[]);
-    assert_eq!(world.tree("vol"), ["d of-the-workload"]);
 }
 
 /// CRIU asks for what the checkpoint has. The workload may have unmounted the rest, and put a file there.

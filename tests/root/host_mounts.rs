@@ -5,13 +5,12 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::common::{self, Ended, World, ended};
+use crate::common::{self, Ended, World, ended, skipped_without_root};
 
 /// Calls `apply` on a world after a script in a mount namespace of its own; none without root. The script
 /// has the world's directory as `$1`.
 fn apply_after(world: &World, script: &str) -> Option<Ended> {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to mount");
+    if skipped_without_root("mount") {
         return None;
     }
     let script = format!("set -e; cd \"$1\"; {script}; exec \"$0\" apply --bundle \"$1/bundle\"");
@@ -79,8 +78,7 @@ fn a_mount_of_the_host_s_is_in_view_with_rbind_alone() {
 #[test]
 fn a_plan_knows_that_a_source_is_read_only() {
     let world = world("bind");
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to mount");
+    if skipped_without_root("mount") {
         return;
     }
     let script = "set -e; cd \"$1\"; mount --bind vol vol; mount -o remount,bind,ro vol; \

@@ -13,3 +13,4 @@
 mod common;
 mod host_mounts;
 mod powers;
+mod trust;

@@ -5,9 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use serde_json::json;
-
-use crate::common::World;
+use crate::common::{World, skipped_without_root, user_namespace};
 
 const FIRST: u32 = 100_000;
 
@@ -30,16 +28,14 @@ fn world(directories: &[Directory], mounts: &[&str]) -> World {
         world.tmpfs(&format!("/data/{mount}"));
     }
     let mut config = world.config();
-    let map = json!([{"containerID": 0, "hostID": FIRST, "size": 65536}]);
-    config["linux"] = json!({"uidMappings": map, "gidMappings": map});
+    config["linux"] = user_namespace(FIRST, 65536);
     world.write_config(&config);
     world
 }
 
 #[test]
 fn what_its_root_could_not_make_is_not_made() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to give a directory away");
+    if skipped_without_root("give a directory away") {
         return;
     }
     let mapped = FIRST + 4711;
@@ -87,8 +83,7 @@ fn what_its_root_could_not_make_is_not_made() {
 /// The powers are taken and laid down for each directory anew.
 #[test]
 fn one_refusal_takes_no_power_from_the_next() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to give a directory away");
+    if skipped_without_root("give a directory away") {
         return;
     }
     let world = world(

@@ -2,22 +2,20 @@
 //! What one call makes, says and keeps in memory has an end, whatever a tenant's destinations or a
 //! checkpoint's images ask for.
 
-use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::image::{Entry, container, entry, image};
+use crate::common::mount_image::{MountEntry, checkpoint, container, entry};
 use crate::common::{self, AsCriu, Ended, World, premount};
 
 /// A world with a volume at /data, a tmpfs in it that is missing, and a checkpoint.
-fn world(entries: &[Entry]) -> World {
+fn world(entries: &[MountEntry]) -> World {
     let mut world = World::new();
     world.directory("vol");
     world.bind("vol", "/data");
     world.tmpfs("/data/configured");
-    let images = world.directory("bundle/checkpoint");
-    fs::write(images.join("mountpoints-12.img"), image(entries)).unwrap();
+    checkpoint(&world, entries);
     world
 }
 
@@ -34,7 +32,7 @@ fn apply(world: &World, more: &[&str]) -> Ended {
 }
 
 /// So many mounts of the workload's, each with a path of its own of so many components.
-fn workload(mounts: u32, components: usize) -> Vec<Entry> {
+fn workload(mounts: u32, components: usize) -> Vec<MountEntry> {
     let below = "/d".repeat(components - 1);
     let mount = |number| {
         entry(
@@ -88,8 +86,7 @@ fn images_of_too_many_mounts_get_nothing_even_if_all_is_there() {
         "{ended:?}"
     );
     assert_eq!(world.tree("vol"), ["d configured"]);
-    let images = world.path("bundle/checkpoint/mountpoints-12.img");
-    fs::write(images, image(&workload(10_000, 1))).unwrap();
+    checkpoint(&world, &workload(10_000, 1));
     let ended = AsCriu::restores(&world).call(&[]);
     assert_eq!(ended.status, 0, "{ended:?}");
     assert_eq!(world.tree("vol").len(), 10_001);

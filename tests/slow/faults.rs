@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::common::image::{Entry, entry, image};
+use crate::common::mount_image::{MountEntry, checkpoint, entry};
 use crate::common::{self, AsCriu, World, premount};
 
 const ERRNOS: [&str; 13] = [
@@ -32,9 +32,9 @@ const NOT_OURS: [&str; 9] = [
 ];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Trigger {
+enum CalledAs {
     Hook,
-    Action,
+    ActionScript,
 }
 
 /// A world with directories and a file to make, below links, in two sources.
@@ -48,10 +48,9 @@ fn world() -> World {
     world.bind("b", "/b");
     world.tmpfs("/a/x/y");
     world.bind("f", "/a/link/f");
-    if nix::unistd::geteuid().is_root() {
+    if common::is_root() {
         let mut config = world.config();
-        let map = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-        config["linux"] = serde_json::json!({"uidMappings": map, "gidMappings": map});
+        config["linux"] = common::user_namespace(1000, 1);
         world.write_config(&config);
         // Its root has power over what is its own.
         for own in ["a", "b", "bundle/rootfs"] {
@@ -59,8 +58,7 @@ fn world() -> World {
         }
     }
     // All of it is in the checkpoint, so that CRIU can't do without.
-    let images = world.directory("bundle/checkpoint");
-    let external = |id, parent, device, at: &str| Entry {
+    let external = |id, parent, device, at: &str| MountEntry {
         ext_key: Some(at.as_bytes().to_vec()),
         ..entry(id, parent, device, "/source", at)
     };
@@ -71,7 +69,7 @@ fn world() -> World {
         entry(4, 2, 4, "/", "/a/x/y"),
         external(5, 3, 5, "/b/deep/f"),
     ];
-    fs::write(images.join("mountpoints-12.img"), image(&entries)).unwrap();
+    checkpoint(&world, &entries);
     world
 }
 
@@ -87,15 +85,15 @@ fn reset(world: &World) {
 }
 
 /// Calls premount under strace with these options of its.
-fn traced(world: &World, trigger: Trigger, options: &[&str]) -> (ExitStatus, String) {
+fn traced(world: &World, called_as: CalledAs, options: &[&str]) -> (ExitStatus, String) {
     let strace = [&["timeout", "20", "strace", "-qq"][..], options].concat();
-    let mut call = match trigger {
-        Trigger::Action => {
+    let mut call = match called_as {
+        CalledAs::ActionScript => {
             let mut criu = AsCriu::restores(world);
             criu.before = strace.into_iter().map(str::to_owned).collect();
             criu.command(&[])
         }
-        Trigger::Hook => {
+        CalledAs::Hook => {
             let mut call = Command::new("timeout");
             call.args(&strace[1..]).arg(common::binary()).env_clear();
             call
@@ -119,11 +117,11 @@ fn traced(world: &World, trigger: Trigger, options: &[&str]) -> (ExitStatus, Str
 
 /// Calls premount with one call of that name tampered with, and makes sure that it was: strace counts
 /// only what it traces.
-fn tampered(world: &World, trigger: Trigger, name: &str, how: &str) -> (ExitStatus, String) {
+fn tampered(world: &World, called_as: CalledAs, name: &str, how: &str) -> (ExitStatus, String) {
     let log = world.path("strace.log");
     let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{how}"));
     let options = ["-o", log.to_str().unwrap(), "-e", &trace, "-e", &inject];
-    let (status, said) = traced(world, trigger, &options);
+    let (status, said) = traced(world, called_as, &options);
     let text = fs::read_to_string(&log).unwrap();
     fs::remove_file(log).unwrap();
     let done = text.contains("(INJECTED)") || text.contains("killed by SIGKILL");
@@ -132,17 +130,17 @@ fn tampered(world: &World, trigger: Trigger, name: &str, how: &str) -> (ExitStat
 }
 
 /// The same without strace and without a fault.
-fn untraced(world: &World, trigger: Trigger) -> common::Ended {
-    match trigger {
-        Trigger::Hook => premount(&[], world.state().as_bytes(), &[]),
-        Trigger::Action => AsCriu::restores(world).call(&[]),
+fn untraced(world: &World, called_as: CalledAs) -> common::Ended {
+    match called_as {
+        CalledAs::Hook => premount(&[], world.state().as_bytes(), &[]),
+        CalledAs::ActionScript => AsCriu::restores(world).call(&[]),
     }
 }
 
 /// The system calls after start-up: each by its name, and which of that name it is.
-fn calls(world: &World, trigger: Trigger) -> Vec<(String, usize)> {
+fn calls(world: &World, called_as: CalledAs) -> Vec<(String, usize)> {
     let log = world.path("strace.log");
-    let (status, said) = traced(world, trigger, &["-o", log.to_str().unwrap()]);
+    let (status, said) = traced(world, called_as, &["-o", log.to_str().unwrap()]);
     assert!(status.success(), "{said}");
     assert!(is_complete(world));
     let text = fs::read_to_string(&log).unwrap();
@@ -166,14 +164,14 @@ fn calls(world: &World, trigger: Trigger) -> Vec<(String, usize)> {
     calls
 }
 
-fn every_call_fails(trigger: Trigger) {
+fn every_call_fails(called_as: CalledAs) {
     let world = world();
     let mut injected = 0;
-    for (name, number) in calls(&world, trigger) {
+    for (name, number) in calls(&world, called_as) {
         for errno in ERRNOS {
             reset(&world);
             let how = format!("error={errno}:when={number}");
-            let (status, said) = tampered(&world, trigger, &name, &how);
+            let (status, said) = tampered(&world, called_as, &name, &how);
             let about = format!("{name} #{number} {errno}: {status}: {said}");
             assert!(!said.contains("panicked"), "{about}");
             match status.code() {
@@ -200,7 +198,7 @@ fn every_call_fails(trigger: Trigger) {
                 let retried = ["openat2", "mkdirat"].contains(&name.as_str());
                 assert!(!retried || status.success(), "{about}");
             }
-            let again = untraced(&world, trigger);
+            let again = untraced(&world, called_as);
             assert_eq!(again.status, 0, "{about}: {again:?}");
             assert!(is_complete(&world), "{about}");
             injected += 1;
@@ -219,26 +217,26 @@ fn names(line: &str, call: &str, errno: &str) -> bool {
 
 #[test]
 fn every_call_of_the_hook_fails_once_with_each_errno() {
-    every_call_fails(Trigger::Hook);
+    every_call_fails(CalledAs::Hook);
 }
 
 #[test]
 fn every_call_of_the_action_script_fails_once_with_each_errno() {
-    every_call_fails(Trigger::Action);
+    every_call_fails(CalledAs::ActionScript);
 }
 
 #[test]
 fn a_kill_at_any_call_leaves_what_the_next_run_completes() {
     let world = world();
     let mut killed = 0;
-    for (name, number) in calls(&world, Trigger::Hook) {
+    for (name, number) in calls(&world, CalledAs::Hook) {
         reset(&world);
         let how = format!("signal=KILL:when={number}");
-        let (status, said) = tampered(&world, Trigger::Hook, &name, &how);
+        let (status, said) = tampered(&world, CalledAs::Hook, &name, &how);
         // timeout(1) tells strace's death, which is premount's, by 128 + 9.
         let signal = status.signal().or(status.code().map(|code| code - 128));
         assert_eq!(signal, Some(9), "{name} #{number}: {status}: {said}");
-        assert_eq!(untraced(&world, Trigger::Hook).status, 0);
+        assert_eq!(untraced(&world, CalledAs::Hook).status, 0);
         assert!(is_complete(&world), "{name} #{number}");
         killed += 1;
     }
@@ -251,7 +249,7 @@ fn a_missing_or_forbidden_openat2_stops_nothing() {
     for errno in ["ENOSYS", "EPERM"] {
         reset(&world);
         let how = format!("error={errno}");
-        let (status, said) = tampered(&world, Trigger::Hook, "openat2", &how);
+        let (status, said) = tampered(&world, CalledAs::Hook, "openat2", &how);
         assert!(status.success() && is_complete(&world), "{errno}: {said}");
     }
 }
@@ -261,7 +259,7 @@ fn it_writes_nothing_starts_nothing_and_leaves_nothing_open_to_others() {
     // CVE-2025-52881: writes that end up in another file than was meant. There are none.
     let world = world();
     let log = world.path("strace.log");
-    let (status, said) = traced(&world, Trigger::Hook, &["-f", "-o", log.to_str().unwrap()]);
+    let (status, said) = traced(&world, CalledAs::Hook, &["-f", "-o", log.to_str().unwrap()]);
     assert!(status.success() && is_complete(&world), "{said}");
     let text = fs::read_to_string(log).unwrap();
     let mut created = 0;

@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use premount::node::criu::action_scripts;
 
 use crate::common;
-use crate::common::node::{CRUN, Node, PROGRAM, RUNC};
+use crate::common::node_root::{CRUN, NodeRoot, PROGRAM, RUNC};
 
 /// Starts all of these at once, and waits for them.
-fn at_once(node: &Node, calls: &[&[&str]]) {
+fn at_once(node: &NodeRoot, calls: &[&[&str]]) {
     let start = |call: &&[&str]| {
         Command::new(common::binary())
             .args(*call)
@@ -32,14 +32,14 @@ fn at_once(node: &Node, calls: &[&[&str]]) {
     }
 }
 
-fn scripts_in(node: &Node, path: &str) -> usize {
+fn scripts_in(node: &NodeRoot, path: &str) -> usize {
     action_scripts(&std::fs::read(node.path(path)).unwrap_or_default()).len()
 }
 
 #[test]
 fn several_installs_at_once_are_as_good_as_one() {
     for round in 0..5 {
-        let node = Node::new();
+        let node = NodeRoot::new();
         node.write(CRUN, ADMINISTRATORS);
         at_once(&node, &[&["install"][..]; 6]);
         let about = format!("round {round}");
@@ -105,7 +105,7 @@ fn installs_beside_uninstalls_leave_one_or_the_other() {
 }
 
 /// Calls premount under strace.
-fn traced(node: &Node, command: &str, options: &[&str]) -> String {
+fn traced(node: &NodeRoot, command: &str, options: &[&str]) -> String {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut call = Command::new("timeout");
     call.args(["60", "strace", "-qq", "-o"])
@@ -122,8 +122,8 @@ fn traced(node: &Node, command: &str, options: &[&str]) -> String {
 }
 
 /// A node with an administrator's configuration, ready for `command`.
-fn ready(command: &str) -> Node {
-    let node = Node::new();
+fn ready(command: &str) -> NodeRoot {
+    let node = NodeRoot::new();
     node.write(RUNC, ADMINISTRATORS);
     node.write(CRUN, ADMINISTRATORS);
     if command == "uninstall" {

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::common;
-use crate::common::node::{HOOK, Node, PROGRAM, RUNC};
+use crate::common::node_root::{HOOK, NodeRoot, PROGRAM, RUNC};
 
 /// What the line's comment says takes it out, run as a shell on the node would.
 #[test]
@@ -21,7 +21,7 @@ fn the_advice_in_criu_s_file_takes_off_what_was_installed() {
         (&usual, &program),
         (&both, elsewhere[1]),
     ] {
-        let node = Node::new();
+        let node = NodeRoot::new();
         node.write(RUNC, "tcp-close\n");
         let before = node.files();
         node.succeeds("install", options);
@@ -30,7 +30,7 @@ fn the_advice_in_criu_s_file_takes_off_what_was_installed() {
         assert_eq!(node.files(), before, "{options:?}");
     }
     // Where program and hook are a package's, the line alone is premount's to take.
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let said = node.succeeds("install", &["--criu-only"]);
     assert_eq!(said, format!("renewed the comment in /{RUNC}\n"));
@@ -38,7 +38,7 @@ fn the_advice_in_criu_s_file_takes_off_what_was_installed() {
     assert!(node.path(PROGRAM).exists() && node.path(HOOK).exists() && !node.path(RUNC).exists());
 }
 
-fn take_advice(node: &Node, program: &str) {
+fn take_advice(node: &NodeRoot, program: &str) {
     let text = node.read(RUNC);
     let advice = text
         .lines()
@@ -58,7 +58,7 @@ fn take_advice(node: &Node, program: &str) {
 
 #[test]
 fn two_programs_on_a_node_go_one_by_one() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let other = ["--program", "/opt/premount"];
     node.succeeds("install", &[]);
     let alone = node.read(RUNC);
@@ -69,7 +69,7 @@ fn two_programs_on_a_node_go_one_by_one() {
 
 #[test]
 fn a_directory_for_hooks_that_no_comment_can_name_is_refused() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let ended = node.call("install", &["--hooks-dir", "/srv/a\nb"]);
     assert_eq!(ended.status, 2, "{ended:?}");
     assert!(ended.stderr.contains("/srv/a\\nb: "), "{ended:?}");

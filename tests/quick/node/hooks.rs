@@ -7,11 +7,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
-use crate::common::node::{HOOK, Node, PROGRAM};
+use crate::common::make_fifo;
+use crate::common::node_root::{HOOK, NodeRoot, PROGRAM};
 
 /// A node with premount installed, and engines.
-fn node() -> Node {
-    let node = Node::new();
+fn node() -> NodeRoot {
+    let node = NodeRoot::new();
     node.program("usr/bin/crio");
     node.program("usr/bin/podman");
     node.program("usr/bin/true");
@@ -34,7 +35,7 @@ fn hook(changes: &Value) -> String {
     hook.to_string()
 }
 
-fn broken(node: &Node, parts: &[&str]) {
+fn broken(node: &NodeRoot, parts: &[&str]) {
     let ended = node.call("status", &[]);
     assert_eq!(ended.status, 1, "{parts:?}: {ended:?}");
     for part in parts {
@@ -246,11 +247,7 @@ fn another_hook_that_keeps_an_engine_from_starting_is_told_of() {
     fs::create_dir(node.path(&odd)).unwrap();
     broken(&node, &["odd.json: a directory, where a file belongs"]);
     fs::remove_dir(node.path(&odd)).unwrap();
-    nix::unistd::mkfifo(
-        &node.path(&odd),
-        nix::sys::stat::Mode::from_bits_truncate(0o600),
-    )
-    .unwrap();
+    make_fifo(&node.path(&odd));
     broken(&node, &["odd.json: not a regular file"]);
     gone(&odd);
     symlink("odd.json", node.path(&odd)).unwrap();
@@ -276,7 +273,7 @@ fn another_hook_that_keeps_an_engine_from_starting_is_told_of() {
 
 #[test]
 fn a_hook_that_no_engine_reads_is_nobody_s_trouble_but_premount_s_own_is() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     node.write("etc/containers/oci/hooks.d/x.json", "{");
     node.succeeds("status", &[]);

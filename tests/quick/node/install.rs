@@ -6,12 +6,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use crate::common::node::{CRUN, DEFAULT, HOOK, Node, PROGRAM, RUNC};
+use crate::common::node_root::{CRUN, DEFAULT, HOOK, NodeRoot, PROGRAM, RUNC};
 use crate::common::{self, premount};
 
 #[test]
 fn it_comes_to_a_bare_node_and_goes_without_a_file_left() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     assert_eq!(node.call("status", &[]).status, 1, "not installed");
     node.succeeds("install", &[]);
     node.assert_restores("installed");
@@ -25,7 +25,7 @@ fn it_comes_to_a_bare_node_and_goes_without_a_file_left() {
 
 #[test]
 fn a_second_install_and_a_second_uninstall_change_nothing() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let before = node.all();
     assert_eq!(node.succeeds("install", &[]), "nothing to do\n");
@@ -38,7 +38,7 @@ fn a_second_install_and_a_second_uninstall_change_nothing() {
 
 #[test]
 fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.write(RUNC, "tcp-close\n");
     let before = node.all();
     let said = node.succeeds("install", &["--dry-run"]);
@@ -63,7 +63,7 @@ fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
 
 #[test]
 fn what_an_administrator_wrote_stays_as_it_was_with_its_mode() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let texts = [
         (RUNC, "# ours\nmanage-cgroups=ignore"),
         (CRUN, "action-script /bin/true\ntcp-established\n\n"),
@@ -90,7 +90,7 @@ fn what_an_administrator_wrote_stays_as_it_was_with_its_mode() {
 
 #[test]
 fn a_line_that_an_administrator_wrote_in_default_conf_is_enough() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let line = format!("action-script \"/{PROGRAM}\" # by hand\n");
     node.write(DEFAULT, &line);
     node.succeeds("install", &[]);
@@ -102,43 +102,8 @@ fn a_line_that_an_administrator_wrote_in_default_conf_is_enough() {
 }
 
 #[test]
-fn a_container_s_own_file_for_criu_loses_the_line_too() {
-    let node = Node::new();
-    node.succeeds("install", &[]);
-    node.write(
-        "etc/criu/mine.conf",
-        &format!("tcp-close\naction-script /{PROGRAM}\n"),
-    );
-    node.succeeds("uninstall", &[]);
-    assert_eq!(node.read("etc/criu/mine.conf"), "tcp-close\n");
-}
-
-#[test]
-fn a_program_that_something_else_names_stays_and_so_does_all_else() {
-    for (path, text) in [
-        (
-            "etc/containers/oci/hooks.d/99-mine.json",
-            format!(r#"{{"version":"1.0.0","hook":{{"path":"/{PROGRAM}"}}}}"#),
-        ),
-        (
-            "root/.criu/default.conf",
-            format!("action-script /{PROGRAM}\n"),
-        ),
-    ] {
-        let node = Node::new();
-        node.succeeds("install", &[]);
-        node.write(path, &text);
-        let before = node.all();
-        let ended = node.call("uninstall", &[]);
-        assert_eq!(ended.status, 1, "{ended:?}");
-        assert!(ended.stderr.contains(path) && ended.stderr.contains("nothing was changed"));
-        assert_eq!(node.all(), before);
-    }
-}
-
-#[test]
 fn program_and_hook_can_be_elsewhere() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let elsewhere = [
         "--program",
         "/opt/bin/premount",
@@ -160,7 +125,7 @@ fn program_and_hook_can_be_elsewhere() {
 
 #[test]
 fn with_criu_only_the_program_and_the_hook_are_somebody_else_s() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let early = node.call("install", &["--criu-only"]);
     assert_eq!(early.status, 2, "{early:?}");
     assert!(
@@ -179,7 +144,7 @@ fn with_criu_only_the_program_and_the_hook_are_somebody_else_s() {
 
 #[test]
 fn links_lead_where_they_would_on_the_node_and_stay_links() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.write("etc/managed/runc.conf", "tcp-close\n");
     node.write("srv/keep", "");
     fs::create_dir_all(node.path("etc/criu")).unwrap();
@@ -198,7 +163,7 @@ fn links_lead_where_they_would_on_the_node_and_stay_links() {
 
 #[test]
 fn a_path_that_criu_would_cut_is_refused_by_name() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     for program in [
         "/opt/my tools/premount",
         "/opt/#1/premount",
@@ -222,7 +187,7 @@ fn a_path_that_criu_would_cut_is_refused_by_name() {
 
 #[test]
 fn what_can_not_be_written_is_named_and_leaves_no_reference() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     // Where a directory should be is a file.
     node.write("usr/share/containers/oci", "");
     let ended = node.call("install", &[]);
@@ -239,7 +204,7 @@ fn what_can_not_be_written_is_named_and_leaves_no_reference() {
 
 #[test]
 fn it_stays_for_a_daemonset_and_goes_with_it() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let child = Command::new(common::binary())
         .args(["install", "--stay", "--root"])
         .arg(node.0.path())
@@ -258,75 +223,10 @@ fn it_stays_for_a_daemonset_and_goes_with_it() {
     assert!(node.files().is_empty());
 }
 
-#[test]
-fn an_uninstall_finds_the_hook_where_an_engine_was_told_to_look() {
-    let node = Node::new();
-    node.program("usr/bin/crio");
-    node.write(
-        "etc/crio/crio.conf",
-        "[crio.runtime]\nhooks_dir = [\"/srv/hooks\"]\n",
-    );
-    node.succeeds("install", &["--hooks-dir", "/srv/hooks"]);
-    node.succeeds("uninstall", &[]);
-    assert!(!node.path("srv/hooks/premount.json").exists());
-    assert!(!node.path(PROGRAM).exists());
-}
-
-#[test]
-fn a_container_s_own_file_that_names_the_program_keeps_it() {
-    let node = Node::new();
-    node.succeeds("install", &[]);
-    let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
-    node.write(
-        container,
-        r#"{"annotations": {"org.criu.config": "/srv/mine.conf"}}"#,
-    );
-    node.write("srv/mine.conf", &format!("action-script /{PROGRAM}\n"));
-    let before = node.all();
-    let ended = node.call("uninstall", &[]);
-    assert_eq!(ended.status, 1, "{ended:?}");
-    assert!(ended.stderr.contains("/srv/mine.conf"), "{}", ended.stderr);
-    assert_eq!(node.all(), before);
-    // And one whose script is gone is broken.
-    node.write("srv/mine.conf", "action-script /gone/premount\n");
-    let ended = node.call("status", &[]);
-    assert_eq!(ended.status, 1);
-    assert!(
-        ended.stdout.contains("/srv/mine.conf names /gone/premount"),
-        "{}",
-        ended.stdout
-    );
-}
-
-#[test]
-fn an_uninstall_makes_nothing() {
-    let node = Node::new();
-    assert_eq!(node.succeeds("uninstall", &[]), "nothing to do\n");
-    assert_eq!(node.all().len(), 1, "the root itself");
-}
-
-#[test]
-fn a_linked_directory_of_criu_s_stays_and_an_empty_crun_conf_too() {
-    let node = Node::new();
-    fs::create_dir_all(node.path("srv/criu")).unwrap();
-    fs::create_dir_all(node.path("etc")).unwrap();
-    symlink("/srv/criu", node.path("etc/criu")).unwrap();
-    node.write("srv/criu/crun.conf", "");
-    node.succeeds("install", &[]);
-    node.succeeds("uninstall", &[]);
-    assert!(
-        fs::symlink_metadata(node.path("etc/criu"))
-            .unwrap()
-            .is_symlink()
-    );
-    assert_eq!(node.read("srv/criu/crun.conf"), "");
-    assert!(!node.path("srv/criu/runc.conf").exists());
-}
-
 /// A change that nobody can be told of is a change, and a half of it would be worse.
 #[test]
 fn a_change_that_can_not_be_reported_is_made_to_the_end() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let root = node.0.path().to_str().unwrap();
     let call = |command| common::to_full(&[command, "--root", root]);
     let full = "standard output: write: No space left on device (ENOSPC)";
@@ -360,14 +260,14 @@ fn a_change_that_can_not_be_reported_is_made_to_the_end() {
 /// A file that is rewritten stays whose it was, and is on the disk before it has its name.
 #[test]
 fn a_rewritten_file_keeps_its_owner_and_mode_and_is_written_out_first() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.write(RUNC, "tcp-close\n");
     fs::set_permissions(node.path(RUNC), PermissionsExt::from_mode(0o640)).unwrap();
-    let root = nix::unistd::geteuid().is_root();
+    let root = common::is_root();
     if root {
         std::os::unix::fs::chown(node.path(RUNC), Some(1000), Some(1001)).unwrap();
     }
-    let owner = |node: &Node| {
+    let owner = |node: &NodeRoot| {
         let found = fs::metadata(node.path(RUNC)).unwrap();
         (found.uid(), found.gid(), found.mode() & 0o7777)
     };

@@ -6,4 +6,5 @@ mod hooks;
 mod install;
 mod odd_files;
 mod status;
+mod uninstall;
 mod unwritable;

@@ -7,11 +7,11 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 
 use crate::common;
-use crate::common::node::{CRUN, DEFAULT, HOOK, Node, PROGRAM, RUNC};
+use crate::common::node_root::{CRUN, DEFAULT, HOOK, NodeRoot, PROGRAM, RUNC};
 
 /// A node whose root is a directory of another's, so that all around it can be looked at.
-fn nested() -> (Node, String) {
-    let outer = Node::new();
+fn nested() -> (NodeRoot, String) {
+    let outer = NodeRoot::new();
     fs::create_dir_all(outer.path("deep/root")).unwrap();
     outer.write("etc/criu/runc.conf", "outside\n");
     outer.write("outside", "outside\n");
@@ -24,7 +24,7 @@ fn call(root: &str, command: &str) -> common::Ended {
 }
 
 /// All but what is below the root.
-fn outside(outer: &Node) -> Vec<String> {
+fn outside(outer: &NodeRoot) -> Vec<String> {
     let root = outer.path("deep/root");
     let all = outer.all().into_iter();
     all.filter(|(path, _)| !path.starts_with(&root))
@@ -100,7 +100,7 @@ fn link_loops_are_refused_by_name() {
         }
     }
     // A program that can't be started is none.
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for path in ["usr/bin/crun", "usr/local/bin/runc", "usr/lib/libcriu.so.2"] {
         link(
@@ -117,7 +117,7 @@ fn link_loops_are_refused_by_name() {
 fn what_is_no_file_is_neither_replaced_nor_waited_for() {
     for path in [RUNC, CRUN, HOOK, PROGRAM] {
         for kind in ["fifo", "link to a fifo", "socket", "directory"] {
-            let node = Node::new();
+            let node = NodeRoot::new();
             let odd = match kind {
                 "link to a fifo" => {
                     link(node.0.path().to_str().unwrap(), path, "/dev/odd");
@@ -129,7 +129,7 @@ fn what_is_no_file_is_neither_replaced_nor_waited_for() {
             match kind {
                 "directory" => fs::create_dir(&odd).unwrap(),
                 "socket" => drop(std::os::unix::net::UnixListener::bind(&odd).unwrap()),
-                _ => nix::unistd::mkfifo(&odd, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                _ => common::make_fifo(&odd),
             }
             let before = node.all();
             for options in [&["--dry-run"][..], &[]] {
@@ -149,7 +149,7 @@ fn what_is_no_file_is_neither_replaced_nor_waited_for() {
 
 #[test]
 fn a_device_stays_a_device() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let null = node.path("dev/null");
     fs::create_dir_all(node.path("dev")).unwrap();
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
@@ -169,7 +169,7 @@ fn a_device_stays_a_device() {
 /// crun reads whatever is called crun.conf, and then not runc.conf.
 #[test]
 fn a_crun_conf_that_is_no_file_hides_runc_conf_all_the_same() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     node.write("usr/bin/crun", "libcriu criu_set_config_file");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -188,11 +188,11 @@ fn a_crun_conf_that_is_no_file_hides_runc_conf_all_the_same() {
 
 #[test]
 fn a_directory_of_hooks_that_is_a_fifo_is_not_waited_for() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let directory = node.path(PROGRAM);
     let directory = directory.parent().unwrap();
     fs::create_dir_all(directory.parent().unwrap()).unwrap();
-    nix::unistd::mkfifo(directory, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    common::make_fifo(directory);
     assert_eq!(node.succeeds("uninstall", &[]), "nothing to do\n");
     assert_eq!(node.call("install", &[]).status, 1);
     assert_eq!(node.call("status", &[]).status, 1);
@@ -200,14 +200,14 @@ fn a_directory_of_hooks_that_is_a_fifo_is_not_waited_for() {
 
 #[test]
 fn a_file_of_any_size_is_bounded() {
-    let huge = |node: &Node, path: &str| {
+    let huge = |node: &NodeRoot, path: &str| {
         node.write(path, "");
         let file = fs::OpenOptions::new().write(true).open(node.path(path));
         file.unwrap().set_len(1 << 40).unwrap();
     };
     // CRIU's own: premount would have to write it anew.
     for path in [RUNC, "etc/criu/other.conf"] {
-        let node = Node::new();
+        let node = NodeRoot::new();
         node.succeeds("install", &[]);
         huge(&node, path);
         let before = node.all();
@@ -222,7 +222,7 @@ fn a_file_of_any_size_is_bounded() {
         assert_eq!(node.all(), before, "{path}");
     }
     // A program or a hook of premount's is replaced.
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for path in [PROGRAM, HOOK] {
         huge(&node, path);

@@ -5,12 +5,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::common::node::{CRUN, Node, PROGRAM, RUNC};
+use crate::common::node_root::{CRUN, NodeRoot, PROGRAM, RUNC};
 
 /// The remedy that status has for each state, and that it is one.
 #[test]
 fn status_names_the_remedy_for_each_broken_state() {
-    let broken = |node: &Node, problem: &str, remedy: &str| {
+    let broken = |node: &NodeRoot, problem: &str, remedy: &str| {
         let ended = node.call("status", &[]);
         assert_eq!(ended.status, 1, "{problem}: {ended:?}");
         assert!(
@@ -28,7 +28,7 @@ fn status_names_the_remedy_for_each_broken_state() {
             "{remedy}: {remedies:?}"
         );
     };
-    let node = Node::new();
+    let node = NodeRoot::new();
     broken(&node, "not installed", "premount install");
 
     node.write(RUNC, &format!("action-script /{PROGRAM}\n"));
@@ -76,7 +76,7 @@ fn status_names_the_remedy_for_each_broken_state() {
 
 #[test]
 fn status_reads_what_the_engines_were_told() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let judged = |status: i32, wanted: &[&str]| {
         let ended = node.call("status", &[]);
@@ -162,7 +162,7 @@ fn status_reads_what_the_engines_were_told() {
 
 #[test]
 fn an_older_program_is_replaced_and_told_of() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     node.write(PROGRAM, "an older one");
     let said = node.succeeds("status", &[]);
@@ -173,7 +173,7 @@ fn an_older_program_is_replaced_and_told_of() {
 
 #[test]
 fn a_container_s_odd_annotation_is_its_own_trouble() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
     symlink("loop", node.path("loop")).unwrap();
@@ -210,7 +210,7 @@ fn a_container_s_odd_annotation_is_its_own_trouble() {
 
 #[test]
 fn what_is_no_file_is_no_configuration() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for directory in ["etc/criu/x.conf", "etc/containers/oci/hooks.d/y.json"] {
         fs::create_dir_all(node.path(directory)).unwrap();
@@ -222,7 +222,7 @@ fn what_is_no_file_is_no_configuration() {
 
 #[test]
 fn a_program_of_another_name_is_premount_too() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     let named = ["--program", "/opt/pm"];
     node.succeeds("install", &named);
     node.succeeds("status", &named);
@@ -232,7 +232,7 @@ fn a_program_of_another_name_is_premount_too() {
 
 #[test]
 fn podman_s_list_of_hooks_can_be_added_to() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.program("usr/bin/podman");
     node.write(
         "etc/containers/containers.conf",

@@ -3,27 +3,24 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::common::node::{Node, RUNC};
-use crate::common::{self, Ended, ended, output_of};
+use crate::common::node_root::{NodeRoot, RUNC};
+use crate::common::{self, Ended, copy_binary, ended, is_root, output};
 
 /// Runs a shell script with premount as `$0`, a command of its as `$1`, the node's root as `$2`, and
 /// `--dry-run` or nothing as `$3`, where mounts are its own. None where the system doesn't let it.
-fn in_namespace(node: &Node, script: &str, command: &str, dry: bool) -> Option<Ended> {
+fn in_namespace(node: &NodeRoot, script: &str, command: &str, dry: bool) -> Option<Ended> {
     let mut call = Command::new("unshare");
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         call.args(["--user", "--map-root-user"]);
     }
     call.args(["--mount", "sh", "-ec", script])
         .arg(common::binary())
         .arg(command)
         .arg(node.0.path())
-        .args(dry.then_some("--dry-run"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let ended = ended(&output_of(call.spawn().expect("unshare")));
+        .args(dry.then_some("--dry-run"));
+    let ended = ended(&output(&mut call));
     if ended.stderr.contains("unshare failed") {
         eprintln!("SKIPPED: no mount namespaces here: {}", ended.stderr);
         return None;
@@ -65,7 +62,7 @@ fn a_dry_run_foretells_what_a_read_only_file_system_refuses() {
         ("etc", "uninstall"),
         ("usr/libexec/oci/hooks.d", "uninstall"),
     ] {
-        let node = Node::new();
+        let node = NodeRoot::new();
         node.write("usr/share/containers/containers.conf", "");
         node.write(RUNC, "tcp-close\n");
         if command == "uninstall" {
@@ -83,7 +80,7 @@ fn a_dry_run_foretells_what_a_read_only_file_system_refuses() {
 
 #[test]
 fn a_dry_run_on_a_read_only_file_system_with_nothing_to_do_is_no_failure() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for dry in [true, false] {
         let Some(ended) = in_namespace(&node, &read_only(""), "install", dry) else {
@@ -95,7 +92,7 @@ fn a_dry_run_on_a_read_only_file_system_with_nothing_to_do_is_no_failure() {
 
 #[test]
 fn a_dry_run_foretells_what_permissions_refuse() {
-    let node = Node::new();
+    let node = NodeRoot::new();
     node.write(RUNC, "tcp-close\n");
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(node.0.path(), open.clone()).unwrap();
@@ -103,12 +100,11 @@ fn a_dry_run_foretells_what_permissions_refuse() {
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), open).unwrap();
     let copy = place.path().join("premount");
-    let copied = Command::new("cp").arg(common::binary()).arg(&copy).status();
-    assert!(copied.unwrap().success());
+    copy_binary(&copy);
     let call = |command: &str, dry: bool| {
         use std::os::unix::process::CommandExt;
         let mut call = Command::new(&copy);
-        if nix::unistd::geteuid().is_root() {
+        if is_root() {
             call.uid(65534).gid(65534);
         } else {
             let closed = fs::Permissions::from_mode(0o555);
@@ -117,15 +113,12 @@ fn a_dry_run_foretells_what_permissions_refuse() {
             }
         }
         call.args([command, "--root"]).arg(node.0.path());
-        call.args(dry.then_some("--dry-run"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        ended(&output_of(call.spawn().unwrap()))
+        call.args(dry.then_some("--dry-run"));
+        ended(&output(&mut call))
     };
     let (dry, real) = (call("install", true), call("install", false));
     assert_foretold(&dry, &real, "Permission denied (EACCES)");
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         return;
     }
     node.succeeds("install", &[]);
@@ -139,7 +132,7 @@ fn a_dry_run_foretells_what_is_in_the_way() {
         ("usr/share/containers/oci", "Not a directory (ENOTDIR)"),
         ("usr/share/containers/oci/hooks.d", "File exists (EEXIST)"),
     ] {
-        let node = Node::new();
+        let node = NodeRoot::new();
         node.write(path, "");
         let dry = node.call("install", &["--dry-run"]);
         assert_foretold(&dry, &node.call("install", &[]), errno);

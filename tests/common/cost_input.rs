@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::World;
-use super::image::{container, entry, image};
+use super::mount_image::{checkpoint, container, entry};
 
 /// The configuration and the state of a real restore by CRI-O, in this world: its host paths lie
 /// elsewhere.
@@ -54,13 +54,13 @@ fn fixture() -> PathBuf {
 }
 
 /// A container to restore, and what premount has to make for it.
-pub struct Input {
+pub struct CostInput {
     pub world: World,
     /// What is removed to have it made again.
     made: Vec<PathBuf>,
 }
 
-impl Input {
+impl CostInput {
     /// A container of 18 mounts with 30 KB of configuration: the capture, whose container ran without
     /// a seccomp profile, with one of the usual size, and with three mounts that the kubelet adds to
     /// most containers. Four directories are missing: those that CRI-O's fresh tmpfs for `/run/secrets`
@@ -166,12 +166,7 @@ impl Input {
             let at = format!("/data/g{}/m{}", number / 100, number % 100);
             entries.push(entry(10 + number, 2, 10 + number, "/", &at));
         }
-        world.directory("bundle/checkpoint");
-        fs::write(
-            world.path("bundle/checkpoint/mountpoints-12.img"),
-            image(&entries),
-        )
-        .unwrap();
+        checkpoint(&world, &entries);
         let groups = 0..count.div_ceil(100);
         let made = groups.map(|group| world.path(&format!("vol/g{group}")));
         let mounts = [bind("/data", &world.path("vol"))];

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An image of mounts as CRIU writes it (images/mnt.proto).
 
+use std::fs;
+
 use prost::Message;
+
+use super::World;
 
 /// An entry of `mountpoints-*.img`, with what premount reads of it.
 #[derive(Clone, PartialEq, Message)]
-pub struct Entry {
+pub struct MountEntry {
     #[prost(uint32, required, tag = "1")]
     pub fstype: u32,
     #[prost(uint32, required, tag = "2")]
@@ -33,27 +37,27 @@ pub struct Entry {
 const TMPFS: u32 = 5;
 
 /// A tmpfs.
-pub fn entry(id: u32, parent: u32, device: u32, root: &str, at: &str) -> Entry {
-    Entry {
+pub fn entry(id: u32, parent: u32, device: u32, root: &str, at: &str) -> MountEntry {
+    MountEntry {
         fstype: TMPFS,
         mnt_id: id,
         root_dev: device,
         parent_mnt_id: parent,
         root: root.into(),
         mountpoint: at.into(),
-        ..Entry::default()
+        ..MountEntry::default()
     }
 }
 
 /// The rootfs, and the volume /data of the configuration.
-pub fn container() -> Vec<Entry> {
+pub fn container() -> Vec<MountEntry> {
     let mut data = entry(2, 1, 2, "/vol", "/data");
     data.ext_key = Some(b"/data".to_vec());
     vec![entry(1, 0, 1, "/rootfs", "/"), data]
 }
 
 /// The bytes of the file.
-pub fn image(entries: &[Entry]) -> Vec<u8> {
+pub fn image(entries: &[MountEntry]) -> Vec<u8> {
     let mut image = [0x5456_4319_u32.to_le_bytes(), 0x5556_3928_u32.to_le_bytes()].concat();
     for entry in entries {
         let bytes = entry.encode_to_vec();
@@ -61,4 +65,12 @@ pub fn image(entries: &[Entry]) -> Vec<u8> {
         image.extend(bytes);
     }
     image
+}
+
+/// The checkpoint beside a world's configuration, where CRI-O and Podman have it.
+pub fn checkpoint(world: &World, entries: &[MountEntry]) {
+    let file = world
+        .directory("bundle/checkpoint")
+        .join("mountpoints-12.img");
+    fs::write(file, image(entries)).unwrap();
 }

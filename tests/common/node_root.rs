@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use premount::node::criu::action_scripts;
 
+use super::inodes::{Inodes, inodes};
 use super::{Ended, binary, premount};
 
 pub const PROGRAM: &str = "usr/libexec/oci/hooks.d/premount";
@@ -17,9 +18,9 @@ pub const CRUN: &str = "etc/criu/crun.conf";
 pub const DEFAULT: &str = "etc/criu/default.conf";
 
 /// A node's root.
-pub struct Node(pub tempfile::TempDir);
+pub struct NodeRoot(pub tempfile::TempDir);
 
-impl Node {
+impl NodeRoot {
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -55,10 +56,8 @@ impl Node {
     }
 
     /// Everything in it, by what would change if anybody changed it.
-    pub fn all(&self) -> BTreeMap<PathBuf, (u32, u64, i64, i64)> {
-        let mut all = BTreeMap::new();
-        note(self.0.path(), &mut all);
-        all
+    pub fn all(&self) -> Inodes {
+        inodes(self.0.path())
     }
 
     /// The files in it, and their content.
@@ -94,22 +93,6 @@ impl Node {
                 .permissions()
                 .mode();
             assert_eq!(mode & 0o7777, 0o755, "{about}");
-        }
-    }
-}
-
-fn note(path: &Path, all: &mut BTreeMap<PathBuf, (u32, u64, i64, i64)>) {
-    let found = fs::symlink_metadata(path).unwrap();
-    let inode = (
-        found.mode(),
-        found.size(),
-        found.ctime(),
-        found.ctime_nsec(),
-    );
-    all.insert(path.to_owned(), inode);
-    if found.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            note(&entry.unwrap().path(), all);
         }
     }
 }

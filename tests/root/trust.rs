@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A configuration that another user can have written. tests/quick/trust.rs has what else premount trusts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::common::acting::{acted, with_volume};
+use crate::common::{AsCriu, World, premount, skipped_without_root};
+
+/// What somebody else does to a world.
+type Tampering<'a> = &'a dyn Fn(&World);
+
+/// An advisory of 2026: any user could have root make inodes anywhere, as that user's.
+#[test]
+fn a_configuration_that_others_can_have_written_is_not_taken() {
+    if skipped_without_root("give a file away") {
+        return;
+    }
+    let chmod = |path: &Path, mode: u32| {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let chown = |path: &Path| std::os::unix::fs::chown(path, Some(1000), None).unwrap();
+    let config = |world: &World| world.path("bundle/config.json");
+    let changes: [(&str, Tampering); 8] = [
+        ("belongs to user 1000", &|world| chown(&config(world))),
+        ("others can write to", &|world| chmod(&config(world), 0o646)),
+        ("others can write to", &|world| chmod(&config(world), 0o664)),
+        ("belongs to user 1000", &|world| {
+            chown(&world.path("bundle"));
+        }),
+        ("others can write to", &|world| {
+            chmod(&world.path("bundle"), 0o1777);
+        }),
+        ("belongs to user 1000", &|world| chown(&world.path(""))),
+        ("others can write to", &|world| {
+            chmod(&world.path(""), 0o777);
+        }),
+        ("is a symbolic link (ELOOP)", &|world| {
+            fs::rename(config(world), world.path("bundle/real.json")).unwrap();
+            world.link("bundle/config.json", "real.json");
+        }),
+    ];
+    for (reason, change) in changes {
+        let world = with_volume();
+        change(&world);
+        let mut beside = AsCriu::restores(&world);
+        beside.runtime = "/".into();
+        for ended in [
+            AsCriu::restores(&world).call(&[]),
+            beside.call(&[]),
+            premount(&[], world.state().as_bytes(), &[]),
+        ] {
+            assert_eq!(ended.status, 0, "{reason}: {ended:?}");
+            assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+            assert!(ended.stderr.contains(reason), "{reason}: {ended:?}");
+            assert!(!acted(&world), "{reason}");
+        }
+        // Who calls by hand answers for what is named.
+        assert_eq!(world.premount("apply").status, 0);
+        assert!(acted(&world), "{reason}");
+    }
+    // In a sticky directory nobody can exchange what is there.
+    let world = with_volume();
+    chmod(&world.path(""), 0o1777);
+    let ended = AsCriu::restores(&world).call(&[]);
+    assert!(ended.status == 0 && acted(&world), "{ended:?}");
+}
