@@ -29,27 +29,27 @@ const RELEASE: &str = "PREMOUNT_RELEASE_BINARY";
 const SIZE: u64 = 5 << 19;
 
 /// What one call may cost.
-struct Budget {
+struct CallBudget {
     /// From execve to exit. Some 30 of them are of the C library and of Rust's start.
     system_calls: u64,
     /// As measured with Rust 1.95 and glibc 2.36.
     instructions: u64,
 }
 
-const IDLE: Budget = Budget {
+const IDLE: CallBudget = CallBudget {
     system_calls: 34,
     instructions: 63_000,
 };
-const POD_THERE: Budget = Budget {
+const POD_THERE: CallBudget = CallBudget {
     system_calls: 116,
     instructions: 1_248_000,
 };
-const POD_MISSING: Budget = Budget {
+const POD_MISSING: CallBudget = CallBudget {
     system_calls: 128,
     instructions: 1_296_000,
 };
 /// 1,000 nested mounts that need nothing.
-const THOUSAND_THERE: Budget = Budget {
+const THOUSAND_THERE: CallBudget = CallBudget {
     system_calls: 2089,
     instructions: 17_890_000,
 };
@@ -63,7 +63,7 @@ const CALLS_MARGIN: u64 = 5;
 const MARGIN: u64 = 15;
 
 /// A test, of the release build.
-type Test = fn(&Path) -> Result<(), String>;
+type CostTest = fn(&Path) -> Result<(), String>;
 
 fn main() {
     // premount closes what it inherits, and that would count.
@@ -75,7 +75,7 @@ fn main() {
             "skipped: the costs of the release build: {RELEASE} is not set (make test sets it)"
         );
     }
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, CostTest); 6] = [
         ("the_program_stays_small", size),
         ("a_stage_with_nothing_to_do_stays_cheap", idle),
         ("a_pod_that_needs_nothing_stays_cheap", pod_there),
@@ -225,7 +225,7 @@ fn growth(release: &Path) -> Result<(), String> {
 }
 
 /// Counts a call, each time after `before`, and compares with its budget.
-fn check(call: &Call, budget: &Budget, before: impl Fn()) -> Result<(), String> {
+fn check(call: &Call, budget: &CallBudget, before: impl Fn()) -> Result<(), String> {
     before();
     let calls = within(
         "system calls",

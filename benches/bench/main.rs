@@ -24,14 +24,14 @@ mod count;
 #[allow(dead_code)]
 #[path = "../../tests/restore/enter.rs"]
 mod enter;
+#[allow(dead_code)]
+#[path = "../../tests/restore/host/mod.rs"]
+mod host;
 mod measure;
 mod profile;
 mod pure;
 mod restore;
 mod table;
-#[allow(dead_code)]
-#[path = "../../tests/restore/world.rs"]
-mod world;
 
 use std::path::{Path, PathBuf};
 

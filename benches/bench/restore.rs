@@ -8,11 +8,12 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::enter::{self, Root};
+use crate::host::{Host, Runtime, SOURCES, Trigger};
 use crate::measure::{Programs, median};
-use crate::world::{Runtime, SOURCES, Trigger, World};
 
 /// How often each is restored each way.
 const ROUNDS: usize = 60;
+
 /// The program that does nothing, inside.
 const FLOOR: &str = "/floor";
 
@@ -105,38 +106,37 @@ pub fn measure(programs: &Programs) -> Option<Vec<Restores>> {
 /// What runs inside the root: a line for each round.
 pub fn inside() {
     for runtime in [Runtime::Crun, Runtime::Runc] {
-        let mut world = World::new(Root::Sid, runtime);
-        world.set_mounts(mounts());
-        world.write_config(Trigger::None);
-        world.start();
-        world.checkpoint();
+        let mut host = Host::new(Root::Sid, runtime);
+        host.set_mounts(mounts());
+        host.write_config(Trigger::None);
+        host.start();
+        host.checkpoint();
         for round in 0..ROUNDS {
             let mut times = SCRIPTS.map(|_| String::new());
             // Nobody is always the first.
             for turn in 0..SCRIPTS.len() {
                 let script = (round + turn) % SCRIPTS.len();
-                times[script] = restore(&world, SCRIPTS[script]).to_string();
+                times[script] = restore(&host, SCRIPTS[script]).to_string();
             }
             println!("{} {}", runtime.name(), times.join(" "));
         }
     }
 }
 
-fn restore(world: &World, script: &str) -> u128 {
+fn restore(host: &Host, script: &str) -> u128 {
     match script {
-        "premount" => world.write_config(Trigger::Action),
+        "premount" => host.write_config(Trigger::Action),
         "floor" => {
-            world.write_config(Trigger::None);
-            world.add_criu_config(&format!("action-script {FLOOR}\n"));
+            host.write_config(Trigger::None);
+            host.add_criu_config(&format!("action-script {FLOOR}\n"));
         }
-        _ => world.write_config(Trigger::None),
+        _ => host.write_config(Trigger::None),
     }
     let start = Instant::now();
-    world
-        .restore()
+    host.restore()
         .unwrap_or_else(|said| panic!("{script}: {said}"));
     let time = start.elapsed();
-    world.delete();
+    host.delete();
     time.as_nanos()
 }
 

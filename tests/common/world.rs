@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
 use super::inodes::{Inodes, inodes};
-use super::{Ended, premount};
+use super::{Ended, binary, output, premount};
 
 /// A bundle with a rootfs, and a directory for sources.
 pub struct World {
@@ -75,6 +76,12 @@ impl World {
     /// Calls `plan`, `apply` or `check` on the bundle.
     pub fn premount(&self, command: &str) -> Ended {
         premount(&[command, "--bundle", &self.bundle()], b"", &[])
+    }
+
+    /// Runs a shell script with premount as `$0` and the bundle as `$1`.
+    pub fn shell(&self, script: &str) -> Output {
+        let mut call = Command::new("sh");
+        output(call.args(["-c", script]).arg(binary()).arg(self.bundle()))
     }
 
     pub fn json(&self, command: &str) -> Value {

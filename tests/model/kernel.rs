@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Container, Entry, Listing, What};
+use super::{Container, Listing, TreeEntry, What};
 
 type InodeId = usize;
-type MountId = usize;
+type MountIndex = usize;
 
-enum Inode {
+enum ModelInode {
     Directory {
         entries: BTreeMap<String, InodeId>,
         parent: InodeId,
@@ -23,7 +23,7 @@ enum Inode {
 
 struct Mounted {
     root: InodeId,
-    at: Option<(MountId, InodeId)>,
+    at: Option<(MountIndex, InodeId)>,
 }
 
 /// How a mount of the container went.
@@ -59,7 +59,7 @@ pub fn first_start(container: &Container) -> (Vec<Listing>, Vec<Went>) {
             What::Bind { tree, path, .. } => kernel.find(tops[*tree], path),
             What::Tmpfs { .. } => kernel.new_directory(None),
         };
-        let is_directory = matches!(kernel.inodes[root], Inode::Directory { .. });
+        let is_directory = matches!(kernel.inodes[root], ModelInode::Directory { .. });
         let destination = clean(&mount.destination);
         if lost.iter().any(|lost| below(&destination, lost)) {
             lost.push(destination);
@@ -73,7 +73,7 @@ pub fn first_start(container: &Container) -> (Vec<Listing>, Vec<Went>) {
         if let What::Tmpfs { copy_up: true } = mount.what {
             kernel.copy((on, inode), root);
         }
-        let right = matches!(kernel.inodes[inode], Inode::Directory { .. }) == is_directory;
+        let right = matches!(kernel.inodes[inode], ModelInode::Directory { .. }) == is_directory;
         let id = kernel.mounts.len();
         kernel.mounts.push(Mounted {
             root,
@@ -101,10 +101,10 @@ pub fn clean(destination: &str) -> String {
 }
 
 struct Kernel {
-    inodes: Vec<Inode>,
+    inodes: Vec<ModelInode>,
     mounts: Vec<Mounted>,
     /// What is mounted on an inode, as one sees it in a mount.
-    on: HashMap<(MountId, InodeId), MountId>,
+    on: HashMap<(MountIndex, InodeId), MountIndex>,
 }
 
 struct Failed;
@@ -113,7 +113,7 @@ impl Kernel {
     fn new_directory(&mut self, parent: Option<InodeId>) -> InodeId {
         let id = self.inodes.len();
         let parent = parent.unwrap_or(id);
-        self.inodes.push(Inode::Directory {
+        self.inodes.push(ModelInode::Directory {
             entries: BTreeMap::new(),
             parent,
         });
@@ -124,7 +124,7 @@ impl Kernel {
         let id = if is_directory {
             self.new_directory(Some(parent))
         } else {
-            self.inodes.push(Inode::File { parent });
+            self.inodes.push(ModelInode::File { parent });
             self.inodes.len() - 1
         };
         self.link(parent, name, id);
@@ -132,21 +132,21 @@ impl Kernel {
     }
 
     fn link(&mut self, parent: InodeId, name: &str, id: InodeId) {
-        if let Inode::Directory { entries, .. } = &mut self.inodes[parent] {
+        if let ModelInode::Directory { entries, .. } = &mut self.inodes[parent] {
             entries.insert(name.to_owned(), id);
         }
     }
 
-    fn load(&mut self, entries: &[(String, Entry)]) -> InodeId {
+    fn load(&mut self, entries: &[(String, TreeEntry)]) -> InodeId {
         let top = self.new_directory(None);
         for (path, entry) in entries {
             let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
             let parent = self.find(top, parent);
             match entry {
-                Entry::Directory => drop(self.add(parent, name, true)),
-                Entry::File => drop(self.add(parent, name, false)),
-                Entry::Link(text) => {
-                    self.inodes.push(Inode::Link(text.clone()));
+                TreeEntry::Directory => drop(self.add(parent, name, true)),
+                TreeEntry::File => drop(self.add(parent, name, false)),
+                TreeEntry::Link(text) => {
+                    self.inodes.push(ModelInode::Link(text.clone()));
                     self.link(parent, name, self.inodes.len() - 1);
                 }
             }
@@ -156,7 +156,7 @@ impl Kernel {
 
     fn child(&self, parent: InodeId, name: &str) -> Option<InodeId> {
         match &self.inodes[parent] {
-            Inode::Directory { entries, .. } => entries.get(name).copied(),
+            ModelInode::Directory { entries, .. } => entries.get(name).copied(),
             _ => None,
         }
     }
@@ -168,7 +168,7 @@ impl Kernel {
     }
 
     /// Through all that is mounted on it.
-    fn top(&self, mut at: (MountId, InodeId)) -> (MountId, InodeId) {
+    fn top(&self, mut at: (MountIndex, InodeId)) -> (MountIndex, InodeId) {
         while let Some(&mount) = self.on.get(&at) {
             at = (mount, self.mounts[mount].root);
         }
@@ -176,7 +176,7 @@ impl Kernel {
     }
 
     /// Looks up a path, and makes what is missing of it.
-    fn make(&mut self, path: &str, is_directory: bool) -> Result<(MountId, InodeId), Failed> {
+    fn make(&mut self, path: &str, is_directory: bool) -> Result<(MountIndex, InodeId), Failed> {
         let root = self.top((0, self.mounts[0].root));
         let mut at = root;
         let mut missing: Vec<String> = Vec::new();
@@ -186,7 +186,7 @@ impl Kernel {
             if name.is_empty() || name == "." {
                 continue;
             }
-            if !matches!(self.inodes[at.1], Inode::Directory { .. }) {
+            if !matches!(self.inodes[at.1], ModelInode::Directory { .. }) {
                 return Err(Failed);
             }
             if name == ".." {
@@ -203,7 +203,7 @@ impl Kernel {
                 missing.push(name);
                 continue;
             };
-            if let Inode::Link(text) = &self.inodes[child] {
+            if let ModelInode::Link(text) = &self.inodes[child] {
                 links += 1;
                 if links > 40 {
                     return Err(Failed);
@@ -223,7 +223,7 @@ impl Kernel {
         Ok(at)
     }
 
-    fn up(&self, mut at: (MountId, InodeId)) -> (MountId, InodeId) {
+    fn up(&self, mut at: (MountIndex, InodeId)) -> (MountIndex, InodeId) {
         while at.1 == self.mounts[at.0].root {
             match self.mounts[at.0].at {
                 Some(below) => at = below,
@@ -231,25 +231,27 @@ impl Kernel {
             }
         }
         match &self.inodes[at.1] {
-            Inode::Directory { parent, .. } | Inode::File { parent } => self.top((at.0, *parent)),
-            Inode::Link(_) => at,
+            ModelInode::Directory { parent, .. } | ModelInode::File { parent } => {
+                self.top((at.0, *parent))
+            }
+            ModelInode::Link(_) => at,
         }
     }
 
     /// Copies what one sees in a directory, with what is mounted in it.
-    fn copy(&mut self, from: (MountId, InodeId), to: InodeId) {
-        let Inode::Directory { entries, .. } = &self.inodes[from.1] else {
+    fn copy(&mut self, from: (MountIndex, InodeId), to: InodeId) {
+        let ModelInode::Directory { entries, .. } = &self.inodes[from.1] else {
             return;
         };
         for (name, child) in entries.clone() {
-            if let Inode::Link(text) = &self.inodes[child] {
-                let link = Inode::Link(text.clone());
+            if let ModelInode::Link(text) = &self.inodes[child] {
+                let link = ModelInode::Link(text.clone());
                 self.inodes.push(link);
                 self.link(to, &name, self.inodes.len() - 1);
                 continue;
             }
             let seen = self.top((from.0, child));
-            let is_directory = matches!(self.inodes[seen.1], Inode::Directory { .. });
+            let is_directory = matches!(self.inodes[seen.1], ModelInode::Directory { .. });
             let copy = self.add(to, &name, is_directory);
             self.copy(seen, copy);
         }
@@ -262,7 +264,7 @@ impl Kernel {
     }
 
     fn list(&self, at: InodeId, path: &str, found: &mut Listing) {
-        let Inode::Directory { entries, .. } = &self.inodes[at] else {
+        let ModelInode::Directory { entries, .. } = &self.inodes[at] else {
             return;
         };
         for (name, &child) in entries {
@@ -272,9 +274,9 @@ impl Kernel {
                 format!("{path}/{name}")
             };
             let entry = match &self.inodes[child] {
-                Inode::Directory { .. } => Entry::Directory,
-                Inode::File { .. } => Entry::File,
-                Inode::Link(text) => Entry::Link(text.clone()),
+                ModelInode::Directory { .. } => TreeEntry::Directory,
+                ModelInode::File { .. } => TreeEntry::File,
+                ModelInode::Link(text) => TreeEntry::Link(text.clone()),
             };
             found.insert(path.clone(), entry);
             self.list(child, &path, found);

@@ -20,25 +20,25 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     /// The rootfs, and then the sources.
-    pub trees: Vec<Tree>,
-    pub mounts: Vec<Mount>,
+    pub trees: Vec<ModelTree>,
+    pub mounts: Vec<ModelMount>,
 }
 
 /// A directory of the host's: its entries, parents first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
-    pub entries: Vec<(String, Entry)>,
+pub struct ModelTree {
+    pub entries: Vec<(String, TreeEntry)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum TreeEntry {
     Directory,
     File,
     Link(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub struct ModelMount {
     pub destination: String,
     pub what: What,
 }
@@ -95,10 +95,12 @@ impl Container {
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut choices = Choices(bytes.iter());
         let trees = 2 + choices.below(3);
-        let trees: Vec<Tree> = (0..trees).map(|_| Tree::choose(&mut choices)).collect();
+        let trees: Vec<ModelTree> = (0..trees)
+            .map(|_| ModelTree::choose(&mut choices))
+            .collect();
         let mounts = 1 + choices.below(8);
         let mounts = (0..mounts)
-            .map(|_| Mount::choose(&mut choices, &trees))
+            .map(|_| ModelMount::choose(&mut choices, &trees))
             .collect();
         Self { trees, mounts }
     }
@@ -127,9 +129,9 @@ impl Container {
             for (path, entry) in &tree.entries {
                 let at = top.join(path);
                 match entry {
-                    Entry::Directory => fs::create_dir(at).unwrap(),
-                    Entry::File => fs::write(at, "kept").unwrap(),
-                    Entry::Link(text) => symlink(text, at).unwrap(),
+                    TreeEntry::Directory => fs::create_dir(at).unwrap(),
+                    TreeEntry::File => fs::write(at, "kept").unwrap(),
+                    TreeEntry::Link(text) => symlink(text, at).unwrap(),
                 }
             }
         }
@@ -197,14 +199,14 @@ impl Display for Container {
                 .entries
                 .iter()
                 .map(|(path, entry)| match entry {
-                    Entry::Directory => format!("{path}/"),
-                    Entry::File => path.clone(),
-                    Entry::Link(text) => format!("{path} -> {text}"),
+                    TreeEntry::Directory => format!("{path}/"),
+                    TreeEntry::File => path.clone(),
+                    TreeEntry::Link(text) => format!("{path} -> {text}"),
                 })
                 .collect();
             writeln!(out, "{name}: {}", entries.join(", "))?;
         }
-        for Mount { destination, what } in &self.mounts {
+        for ModelMount { destination, what } in &self.mounts {
             match what {
                 What::Tmpfs { copy_up } => {
                     let option = if *copy_up { " (tmpcopyup)" } else { "" };
@@ -234,15 +236,15 @@ pub fn tree_path(base: &Path, tree: usize) -> PathBuf {
     base.join(tree.to_string())
 }
 
-impl Tree {
+impl ModelTree {
     fn choose(choices: &mut Choices) -> Self {
         let mut tree = Self::default();
         for _ in 0..choices.below(6) {
             let path = choices.path(3);
             let entry = match choices.below(4) {
-                0 | 1 => Entry::Directory,
-                2 => Entry::File,
-                _ => Entry::Link(choices.link()),
+                0 | 1 => TreeEntry::Directory,
+                2 => TreeEntry::File,
+                _ => TreeEntry::Link(choices.link()),
             };
             tree.add(&path, entry);
         }
@@ -250,12 +252,12 @@ impl Tree {
     }
 
     /// Adds an entry and its parents, unless something that is no directory is in the way.
-    fn add(&mut self, path: &str, entry: Entry) {
+    fn add(&mut self, path: &str, entry: TreeEntry) {
         if let Some((parent, _)) = path.rsplit_once('/') {
-            self.add(parent, Entry::Directory);
+            self.add(parent, TreeEntry::Directory);
             if !self
                 .entries
-                .contains(&(parent.to_owned(), Entry::Directory))
+                .contains(&(parent.to_owned(), TreeEntry::Directory))
             {
                 return;
             }
@@ -266,8 +268,8 @@ impl Tree {
     }
 }
 
-impl Mount {
-    fn choose(choices: &mut Choices, trees: &[Tree]) -> Self {
+impl ModelMount {
+    fn choose(choices: &mut Choices, trees: &[ModelTree]) -> Self {
         let names = choices.path(4);
         let destination = match choices.below(8) {
             0 => format!("/{names}/"),
@@ -281,8 +283,9 @@ impl Mount {
             }
         } else {
             let tree = 1 + choices.below(trees.len() - 1);
-            let usable = |(_, entry): &&(String, Entry)| !matches!(entry, Entry::Link(_));
-            let paths: Vec<&(String, Entry)> = trees[tree].entries.iter().filter(usable).collect();
+            let usable = |(_, entry): &&(String, TreeEntry)| !matches!(entry, TreeEntry::Link(_));
+            let paths: Vec<&(String, TreeEntry)> =
+                trees[tree].entries.iter().filter(usable).collect();
             let path = match choices.below(paths.len() * 2 + 1) {
                 0 => String::new(),
                 index => paths
@@ -331,7 +334,7 @@ impl Mount {
 }
 
 /// What is below a directory, by path.
-pub type Listing = BTreeMap<String, Entry>;
+pub type Listing = BTreeMap<String, TreeEntry>;
 
 /// What is below `top`.
 pub fn list(top: &Path) -> Listing {
@@ -351,13 +354,13 @@ fn list_below(top: &Path, path: &str, found: &mut Listing) {
         };
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
-            found.insert(path.clone(), Entry::Directory);
+            found.insert(path.clone(), TreeEntry::Directory);
             list_below(top, &path, found);
         } else if kind.is_symlink() {
             let text = fs::read_link(entry.path()).unwrap();
-            found.insert(path, Entry::Link(text.to_str().unwrap().to_owned()));
+            found.insert(path, TreeEntry::Link(text.to_str().unwrap().to_owned()));
         } else {
-            found.insert(path, Entry::File);
+            found.insert(path, TreeEntry::File);
         }
     }
 }

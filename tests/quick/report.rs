@@ -189,14 +189,7 @@ fn a_report_that_nobody_reads_changes_nothing() {
     let bundle = world.bundle();
     let status = |redirection: &str| {
         let script = format!("exec \"$0\" apply --bundle \"$1\" {redirection}");
-        let mut call = std::process::Command::new("sh");
-        call.args(["-c", &script])
-            .arg(common::binary())
-            .arg(&bundle);
-        call.stderr(std::process::Stdio::null())
-            .status()
-            .unwrap()
-            .code()
+        world.shell(&script).status.code()
     };
     assert_eq!(status(">&-"), Some(1));
     assert_eq!(status(">/dev/full"), Some(1));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -26,23 +26,13 @@ fn complete(world: &World) -> bool {
     world.tree("a") == ["d x", "f x/f"]
 }
 
-/// Runs a shell script with premount as `$0` and the bundle as `$1`.
-fn shell(world: &World, script: &str) -> Output {
-    let mut call = Command::new("sh");
-    call.args(["-c", script])
-        .arg(common::binary())
-        .arg(world.bundle());
-    output(&mut call)
-}
-
 #[test]
 fn any_umask() {
     for umask in ["000", "022", "077", "777"] {
         let world = world();
-        let output = shell(
-            &world,
-            &format!("umask {umask} && exec \"$0\" apply --bundle \"$1\""),
-        );
+        let output = world.shell(&format!(
+            "umask {umask} && exec \"$0\" apply --bundle \"$1\""
+        ));
         assert!(
             output.status.success() && complete(&world),
             "{umask}: {output:?}"
@@ -63,15 +53,12 @@ fn a_current_directory_that_is_gone() {
         "cd '{0}' && rmdir '{0}' && exec \"$0\" apply --bundle \"$1\"",
         gone.display()
     );
-    let output = shell(&world, &script);
+    let output = world.shell(&script);
     assert!(output.status.success() && complete(&world), "{output:?}");
-    let relative = shell(
-        &world,
-        &format!(
-            "mkdir '{0}' && cd '{0}' && rmdir '{0}' && exec \"$0\" apply --bundle bundle",
-            gone.display()
-        ),
-    );
+    let relative = world.shell(&format!(
+        "mkdir '{0}' && cd '{0}' && rmdir '{0}' && exec \"$0\" apply --bundle bundle",
+        gone.display()
+    ));
     assert_eq!(relative.status.code(), Some(2), "{relative:?}");
 }
 
@@ -79,15 +66,12 @@ fn a_current_directory_that_is_gone() {
 fn closed_standard_streams() {
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
         let world = world();
-        let output = shell(
-            &world,
-            &format!("exec \"$0\" apply --bundle \"$1\" {closed}"),
-        );
+        let output = world.shell(&format!("exec \"$0\" apply --bundle \"$1\" {closed}"));
         assert!(
             output.status.success() && complete(&world),
             "{closed}: {output:?}"
         );
-        let hook = shell(&world, &format!("exec \"$0\" hook {closed}"));
+        let hook = world.shell(&format!("exec \"$0\" hook {closed}"));
         assert_eq!(hook.status.code(), Some(2), "{closed}: {hook:?}");
     }
 }
@@ -103,37 +87,9 @@ fn inherited_descriptors_lead_nowhere() {
         "exec 7<'{}' && exec \"$0\" apply --bundle \"$1\"",
         secret.display()
     );
-    let output = shell(&world, &script);
+    let output = world.shell(&script);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(world.tree("secret").is_empty());
-}
-
-#[test]
-fn ten_thousand_nested_mounts_with_32_descriptors() {
-    let world = World::new();
-    world.directory("a");
-    let source = world.path("a");
-    let mut mounts = vec![json!({"destination": "/a", "source": source, "options": ["bind"]})];
-    for index in 0..10_000 {
-        let destination = format!("/a/{}/{}", index / 100, index % 100);
-        mounts.push(json!({"destination": destination, "source": source, "options": ["rbind"]}));
-    }
-    // And one in the other, as deep as a path can be.
-    let mut deep = String::from("/deep");
-    for _ in 0..1000 {
-        deep.push_str("/d");
-        mounts.push(json!({"destination": deep, "source": source, "options": ["bind"]}));
-    }
-    world.write_config(&json!({"root": {"path": "rootfs"}, "mounts": mounts}));
-    let output = shell(&world, "ulimit -n 32 && exec \"$0\" apply --bundle \"$1\"");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{}",
-        said.chars().take(500).collect::<String>()
-    );
-    assert_eq!(world.tree("a").len(), 100 + 10_000 + 1);
-    assert_eq!(world.premount("check").status, 0);
 }
 
 #[test]
@@ -172,7 +128,7 @@ fn what_another_premount_has_made_is_missing_no_more() {
     for _ in 0..10 {
         let world = world();
         let script = "for i in 1 2 3 4 5 6 7 8; do \"$0\" apply --bundle \"$1\" & done; wait";
-        let output = shell(&world, script);
+        let output = world.shell(script);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && complete(&world), "{output:?}");
         assert!(

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::enter::Root;
-use crate::world::{BUNDLE, IMAGES, Runtime, SOURCES, Trigger, World};
+use crate::host::{BUNDLE, Host, IMAGES, Runtime, SOURCES, Trigger};
 
-struct Case {
+struct AloneCase {
     name: &'static str,
     mounts: fn() -> Vec<Value>,
     masked: &'static [&'static str],
@@ -20,22 +20,22 @@ struct Case {
     is_relative: bool,
 }
 
-const CASES: &[Case] = &[
-    Case {
+const CASES: &[AloneCase] = &[
+    AloneCase {
         name: "a_nested_mount_that_the_workload_unmounted",
         mounts: || vec![volume_at("/data"), tmpfs("/data/nested")],
         masked: &[],
         script: "umount /data/nested; rmdir /data/nested; touch /data/nested",
         is_relative: false,
     },
-    Case {
+    AloneCase {
         name: "a_relative_destination",
         mounts: || vec![volume_at("data"), tmpfs("data/nested")],
         masked: &[],
         script: "",
         is_relative: true,
     },
-    Case {
+    AloneCase {
         // crun binds an empty directory of its own there, and tells CRIU so.
         name: "masked_directories",
         mounts: || {
@@ -60,7 +60,7 @@ pub fn tests() -> Vec<Test> {
                 }
                 let name = format!("{}::alone::{}", runtime.name(), case.name);
                 tests.push(Test::new(root, &name, move || {
-                    restore(case, World::new(root, runtime));
+                    restore(case, Host::new(root, runtime));
                 }));
             }
         }
@@ -80,20 +80,20 @@ fn tmpfs(destination: &str) -> Value {
     json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"})
 }
 
-fn restore(case: &Case, mut world: World) {
+fn restore(case: &AloneCase, mut host: Host) {
     fs::create_dir_all(volume()).unwrap();
     // crun asks the host what kind a masked path is.
     for root in [Path::new(BUNDLE).join("rootfs").as_path(), Path::new("/")] {
         fs::create_dir_all(root.join("etc/masked")).unwrap();
     }
-    world.set_mounts((case.mounts)());
-    world.set_masked(case.masked);
-    world.set_script(case.script);
-    world.write_config(Trigger::None);
-    world.start();
-    let mut counted = world.checkpoint();
-    for trigger in [Trigger::None].iter().chain(world.runtime.triggers()) {
-        world.write_config(*trigger);
+    host.set_mounts((case.mounts)());
+    host.set_masked(case.masked);
+    host.set_script(case.script);
+    host.write_config(Trigger::None);
+    host.start();
+    let mut counted = host.checkpoint();
+    for trigger in [Trigger::None].iter().chain(host.runtime.triggers()) {
+        host.write_config(*trigger);
         if *trigger == Trigger::Hand {
             let check = [
                 "check",
@@ -104,18 +104,17 @@ fn restore(case: &Case, mut world: World) {
                 "--format",
                 "json",
             ];
-            let ended = World::call_premount(&check);
+            let ended = Host::call_premount(&check);
             assert_eq!(ended.status, 0, "{}", ended.stdout);
         }
-        world
-            .restore()
+        host.restore()
             .unwrap_or_else(|said| panic!("{}: {said}", trigger.name()));
-        World::wait_for_count(counted);
+        Host::wait_for_count(counted);
         if *trigger == Trigger::Action {
             let log = fs::read_to_string("/w/criu/restore.log").unwrap();
             assert!(log.contains(" mounts: "), "premount did nothing at all");
         }
-        counted = world.checkpoint();
+        counted = host.checkpoint();
     }
-    world.delete();
+    host.delete();
 }

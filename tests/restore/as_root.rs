@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::Test;
 use crate::common::World;
 use crate::enter::Root;
-use crate::world::tool;
+use crate::host::tool;
 
 /// The tests that take root.
 pub fn tests() -> Vec<Test> {

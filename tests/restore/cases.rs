@@ -2,17 +2,17 @@
 //! The containers of the matrix: sources, mounts, what a restore needs in the sources, and which
 //! runtime can't do without premount.
 
-use crate::world::Runtime::{self, Crun, Runc};
+use crate::host::Runtime::{self, Crun, Runc};
 
 /// A container.
-pub struct Case {
+pub struct MatrixCase {
     pub name: &'static str,
     /// The runtimes that can start it at all.
     pub runtimes: &'static [Runtime],
     pub sources: &'static [(&'static str, Source)],
     /// Links in the rootfs, with their text.
     pub links: &'static [(&'static str, &'static str)],
-    pub mounts: &'static [Mount],
+    pub mounts: &'static [MatrixMount],
     /// What premount has to make, outermost first.
     pub made: &'static [Made],
     /// The runtimes whose restore fails without premount.
@@ -30,7 +30,7 @@ pub enum Source {
     WithHostMount(&'static str),
 }
 
-pub struct Mount {
+pub struct MatrixMount {
     pub at: &'static str,
     pub from: From,
 }
@@ -59,15 +59,15 @@ pub enum Reset {
     BrandNew,
 }
 
-const fn bind(at: &'static str, source: &'static str) -> Mount {
-    Mount {
+const fn bind(at: &'static str, source: &'static str) -> MatrixMount {
+    MatrixMount {
         at,
         from: From::Source(source, &["bind", "rw"]),
     }
 }
 
-const fn tmpfs(at: &'static str) -> Mount {
-    Mount {
+const fn tmpfs(at: &'static str) -> MatrixMount {
+    MatrixMount {
         at,
         from: From::Tmpfs(&["nosuid", "nodev"]),
     }
@@ -75,7 +75,7 @@ const fn tmpfs(at: &'static str) -> Mount {
 
 const BOTH: &[Runtime] = &[Runc, Crun];
 
-const NOTHING: Case = Case {
+const NOTHING: MatrixCase = MatrixCase {
     name: "",
     runtimes: BOTH,
     sources: &[],
@@ -86,8 +86,8 @@ const NOTHING: Case = Case {
     reset: Reset::Emptied,
 };
 
-pub const CASES: &[Case] = &[
-    Case {
+pub const CASES: &[MatrixCase] = &[
+    MatrixCase {
         // opencontainers/runc issue 2748, with its own names.
         name: "a_tmpfs_in_a_directory_on_a_tmpfs",
         sources: &[("tmpfs", Source::Tmpfs)],
@@ -99,7 +99,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_token_in_run_secrets",
         sources: &[("secrets", Source::Tmpfs), ("token", Source::Directory)],
         mounts: &[
@@ -113,7 +113,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_token_in_run_secrets_through_a_link",
         // crun gives CRIU the mount's name as it is written, and its checkpoint fails.
         runtimes: &[Runc],
@@ -129,7 +129,7 @@ pub const CASES: &[Case] = &[
         ],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_file_in_a_directory",
         sources: &[("directory", Source::Directory), ("file", Source::File)],
         mounts: &[
@@ -143,7 +143,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "three_levels_over_two_tmpfs_sources",
         sources: &[
             ("one", Source::Tmpfs),
@@ -159,7 +159,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_mount_in_a_bind_in_a_tmpfs",
         sources: &[("bound", Source::Directory), ("nested", Source::Directory)],
         mounts: &[tmpfs("/a"), bind("/a/b", "bound"), bind("/a/b/c", "nested")],
@@ -167,7 +167,7 @@ pub const CASES: &[Case] = &[
         fails_without: BOTH,
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_mount_in_a_bind_below_dev",
         sources: &[("bound", Source::Directory), ("nested", Source::File)],
         mounts: &[
@@ -178,13 +178,13 @@ pub const CASES: &[Case] = &[
         fails_without: BOTH,
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_mount_in_a_read_only_bind",
         // runc can't make the mountpoint at the container's first start.
         runtimes: &[Crun],
         sources: &[("bound", Source::Directory), ("nested", Source::Directory)],
         mounts: &[
-            Mount {
+            MatrixMount {
                 at: "/a",
                 from: From::Source("bound", &["rbind", "ro"]),
             },
@@ -194,18 +194,18 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_relative_source",
         // crun takes it from its own current directory, and finds nothing.
         runtimes: &[Runc],
         sources: &[("bound", Source::Directory), ("nested", Source::Directory)],
         mounts: &[
             tmpfs("/a"),
-            Mount {
+            MatrixMount {
                 at: "/a/b",
                 from: From::Relative("bound", &["rbind"]),
             },
-            Mount {
+            MatrixMount {
                 at: "/a/b/c",
                 from: From::Relative("nested", &["bind"]),
             },
@@ -214,7 +214,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Runc],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_source_in_itself",
         sources: &[("bound", Source::Directory), ("nested", Source::Directory)],
         mounts: &[
@@ -229,7 +229,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_mount_over_another",
         sources: &[
             ("under", Source::Directory),
@@ -245,7 +245,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         // CRIU can't dump a mount whose mountpoint has a newline in it: only the source has one.
         name: "names_with_blanks_quotes_newlines_and_utf8",
         sources: &[
@@ -263,7 +263,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Crun],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "a_bind_that_hides_a_mount_of_the_hosts",
         sources: &[
             ("bound", Source::WithHostMount("mounted")),
@@ -278,7 +278,7 @@ pub const CASES: &[Case] = &[
         fails_without: BOTH,
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         // runc calls both mounts at /data by that name, and CRIU binds the source where the tmpfs was.
         name: "a_mount_in_a_tmpfs_on_a_bind_through_a_link",
         runtimes: &[Runc],
@@ -293,7 +293,7 @@ pub const CASES: &[Case] = &[
         fails_without: &[Runc],
         ..NOTHING
     },
-    Case {
+    MatrixCase {
         name: "brand_new_sources",
         sources: &[("bound", Source::Tmpfs), ("nested", Source::Directory)],
         mounts: &[

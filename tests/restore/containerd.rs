@@ -11,13 +11,14 @@ use serde_json::json;
 use crate::Test;
 use crate::counter;
 use crate::enter::{CGROUP, PREMOUNT, Root};
-use crate::world::{SOURCES, World, mountpoints_of, snapshot, tool};
+use crate::host::{Host, SOURCES, mountpoints_of, snapshot, tool};
 
 const SOCKET: &str = "/w/containerd/socket";
+
 /// The directory of containerd's own for the container, with CRIU's logs.
 const WORK: &str = "/w/containerd/root/io.containerd.runtime.v2.task/default/c";
 
-struct Case {
+struct ContainerdCase {
     name: &'static str,
     /// The binds: destination, and whether the source is a file. All are beside each other on the host.
     binds: &'static [(&'static str, bool)],
@@ -26,10 +27,11 @@ struct Case {
 }
 
 const DIRECTORY: u32 = 0o40_755;
+
 const FILE: u32 = 0o100_644;
 
-const CASES: &[Case] = &[
-    Case {
+const CASES: &[ContainerdCase] = &[
+    ContainerdCase {
         // Below /run, which is a tmpfs in containerd's own configuration: runc makes nothing there.
         name: "a_token_in_the_secrets_below_run",
         binds: &[
@@ -41,12 +43,12 @@ const CASES: &[Case] = &[
             ("kubernetes.io/serviceaccount", DIRECTORY),
         ],
     },
-    Case {
+    ContainerdCase {
         name: "a_volume_in_a_volume_below_run",
         binds: &[("/run/data", false), ("/run/data/nested/dir", false)],
         made: &[("nested", DIRECTORY), ("nested/dir", DIRECTORY)],
     },
-    Case {
+    ContainerdCase {
         name: "a_file_in_a_volume_below_run",
         binds: &[("/run/data", false), ("/run/data/etc/settings", true)],
         made: &[("etc", DIRECTORY), ("etc/settings", FILE)],
@@ -134,7 +136,7 @@ address = \"{SOCKET}\"
 /// Makes an image of the container's programs, in the form of `docker save`, and imports it.
 fn import_image() {
     let image = Path::new("/w/image");
-    World::add_programs(Path::new("/w/rootfs"));
+    Host::add_programs(Path::new("/w/rootfs"));
     fs::create_dir_all(image).unwrap();
     tool("tar", &["cf", "/w/image/layer.tar", "-C", "/w/rootfs", "."]);
     let digest = Command::new("sha256sum")
@@ -167,7 +169,7 @@ fn source(index: usize) -> PathBuf {
 }
 
 /// The sources as they are before any start: empty.
-fn new_sources(case: &Case) {
+fn new_sources(case: &ContainerdCase) {
     let _ = fs::remove_dir_all(SOURCES);
     fs::create_dir_all(SOURCES).unwrap();
     for (index, &(_, is_file)) in case.binds.iter().enumerate() {
@@ -180,7 +182,7 @@ fn new_sources(case: &Case) {
 }
 
 /// Starts the container, and waits until it counts.
-fn run(case: &Case, options: &[&str]) {
+fn run(case: &ContainerdCase, options: &[&str]) {
     counter::reset();
     new_sources(case);
     let bind = |source: &Path, destination: &str| {
@@ -254,7 +256,7 @@ fn write_criu_config(line: &str) {
     }
 }
 
-fn restore(case: &Case) {
+fn restore(case: &ContainerdCase) {
     start_containerd();
     import_image();
     write_criu_config("");

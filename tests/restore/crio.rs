@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use crate::Test;
 use crate::counter;
-use crate::crio_node::{Container, DATA, make_image, new_volumes, write_criu_config};
+use crate::crio_node::{CrioContainer, DATA, make_image, new_volumes, write_criu_config};
 use crate::enter::Root;
-use crate::world::{Inode, Runtime, Trigger, mountpoints_of, snapshot, tool};
+use crate::host::{InodeSnapshot, Runtime, Trigger, mountpoints_of, snapshot, tool};
 
-struct Case {
+struct CrioCase {
     name: &'static str,
     /// `read_only` of crio.conf, which brings a tmpfs on /run.
     read_only: bool,
@@ -25,24 +25,27 @@ struct Case {
 }
 
 const TOKEN: &[&str] = &["kubernetes.io", "kubernetes.io/serviceaccount"];
+
 const NESTED: &[&str] = &["nested", "nested/dir"];
 
 /// As it was captured: no tmpfs is in the way, and runc makes the mountpoints itself.
-const CAPTURED: Case = Case {
+const CAPTURED: CrioCase = CrioCase {
     name: "the_captured_restore",
     read_only: false,
     link: true,
     made: [&[], &[]],
 };
-const READ_ONLY: Case = Case {
+
+const READ_ONLY: CrioCase = CrioCase {
     name: "a_token_below_the_tmpfs_of_read_only",
     read_only: true,
     link: true,
     // The volume's are made by runc.
     made: [TOKEN, &[]],
 };
+
 /// crun makes none in a volume. The token is in the rootfs here.
-const WITHOUT_LINK: Case = Case {
+const WITHOUT_LINK: CrioCase = CrioCase {
     name: "a_volume_in_a_volume",
     read_only: false,
     link: false,
@@ -82,7 +85,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Starts a container, and waits until it counts. Gives its process.
-fn start(container: &Container) -> String {
+fn start(container: &CrioContainer) -> String {
     new_volumes();
     counter::reset();
     write_criu_config(container.runtime, Trigger::None);
@@ -93,8 +96,8 @@ fn start(container: &Container) -> String {
     pid
 }
 
-fn restore(case: &Case, runtime: Runtime, trigger: Trigger) {
-    let container = |number| Container {
+fn restore(case: &CrioCase, runtime: Runtime, trigger: Trigger) {
+    let container = |number| CrioContainer {
         runtime,
         read_only: case.read_only,
         number,
@@ -157,7 +160,7 @@ fn restore(case: &Case, runtime: Runtime, trigger: Trigger) {
 /// crun gives CRIU the mount's name as it is written, and not where it is.
 fn crun_does_not_checkpoint() {
     make_image(true);
-    let container = Container {
+    let container = CrioContainer {
         runtime: Runtime::Crun,
         read_only: false,
         number: 1,
@@ -171,7 +174,7 @@ fn crun_does_not_checkpoint() {
 
 /// All that is in a source, which is directories alone, as they are born.
 fn directories(source: &Path) -> Vec<String> {
-    let name = |(path, inode): (PathBuf, Inode)| {
+    let name = |(path, inode): (PathBuf, InodeSnapshot)| {
         let name = path.to_str().unwrap().to_owned();
         assert_eq!(
             (inode.mode, inode.uid, inode.gid),

@@ -11,24 +11,31 @@ use serde_json::{Value, json};
 
 use crate::counter;
 use crate::enter::{CGROUP, PREMOUNT};
-use crate::world::{Runtime, Trigger, World, tool};
+use crate::host::{Host, Runtime, Trigger, tool};
 
 /// The configuration that CRI-O wrote for the restored container.
 const CONFIG: &str = include_str!("../fixtures/crio-1.36-runc/config.json");
+
 /// The names in it.
 const CONTAINER: &str = "4daf77221ad426c5fbfa6ab5d70553de43876c2acb5e3381659e2920135310ec";
+
 const SANDBOX: &str = "6bfe9fe6398444188643b09ddec090544d4ba8326a63e949155f843856003256";
+
 const LAYER: &str = "21814e2b08a63f29c0eb961390cd60b31c108dc34ddaf9f1b7720b2ecc975bd0";
+
 const NAMESPACES: &str = "8622f1d8-f81e-4b10-8b8c-4accd811b68c";
 
 const STORAGE: &str = "/var/lib/containers/storage";
+
 const RUN_STORAGE: &str = "/run/containers/storage";
+
 const IMAGE: &str = "/var/lib/containers/storage/overlay/image/diff";
+
 /// The volume that another one lies in.
 pub const DATA: &str = "/srv/volumes/data";
 
 /// A container in a sandbox of its own, with the capture's configuration under other names.
-pub struct Container {
+pub struct CrioContainer {
     pub runtime: Runtime,
     /// `read_only` of crio.conf.
     pub read_only: bool,
@@ -36,7 +43,7 @@ pub struct Container {
     pub number: u32,
 }
 
-impl Container {
+impl CrioContainer {
     /// One of the names in the configuration, as this container has it.
     fn named(&self, name: &str) -> String {
         format!("{}{}", self.number, &name[1..])
@@ -286,7 +293,7 @@ pub fn make_image(var_run_is_a_link: bool) {
     }
     tool("mount", &["-t", "tmpfs", "storage", STORAGE]);
     let image = Path::new(IMAGE);
-    World::add_programs(image);
+    Host::add_programs(image);
     for directory in ["dev", "etc", "proc", "run", "sys", "tmp", "var"] {
         fs::create_dir_all(image.join(directory)).unwrap();
     }

@@ -15,12 +15,14 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::Test;
-use crate::enter::{Root, soak};
+use crate::common::soak;
+use crate::enter::Root;
+use crate::host::{BUNDLE, Host, Runtime, Trigger};
 use crate::model::{Container, kernel, tree_path};
-use crate::world::{BUNDLE, Runtime, Trigger, World};
 
 /// Containers of a runtime's in `make test`.
 const STARTS: u64 = 150;
+
 const RESTORES: u64 = 15;
 
 /// The tests: for each root and runtime, starts and restores.
@@ -54,7 +56,7 @@ fn container(seed: u64, runtime: Runtime) -> Container {
 fn starts(root: Root, runtime: Runtime) {
     let (mut started, mut refused) = (0, 0);
     let mut seed = 0;
-    while started < STARTS * soak() {
+    while started < STARTS * u64::from(soak()) {
         let container = container(seed, runtime);
         match difference(root, runtime, &container) {
             Ok(true) => started += 1,
@@ -76,27 +78,27 @@ type Inodes = BTreeMap<PathBuf, String>;
 /// Starts the container, and lets premount prepare a copy. Says whether the runtime started it; the
 /// error is what differs.
 fn difference(root: Root, runtime: Runtime, container: &Container) -> Result<bool, String> {
-    let mut world = World::new(root, runtime);
-    let host = list_root();
+    let mut host = Host::new(root, runtime);
+    let outside = list_root();
     let [theirs, ours] = ["/w/theirs", "/w/ours"].map(Path::new);
     for base in [theirs, ours] {
         let _ = fs::remove_dir_all(base);
         container.build(base);
         prepare_rootfs(&tree_path(base, 0));
     }
-    world.set_rootfs(&tree_path(theirs, 0));
-    world.set_mounts(container.mounts_json(theirs));
-    world.write_config(Trigger::None);
-    let started = world.create();
-    world.delete();
+    host.set_rootfs(&tree_path(theirs, 0));
+    host.set_mounts(container.mounts_json(theirs));
+    host.write_config(Trigger::None);
+    let started = host.create();
+    host.delete();
 
-    world.set_rootfs(&tree_path(ours, 0));
-    world.set_mounts(container.mounts_json(ours));
-    world.write_config(Trigger::None);
-    let applied = World::call_premount(&["apply", "--bundle", BUNDLE]);
+    host.set_rootfs(&tree_path(ours, 0));
+    host.set_mounts(container.mounts_json(ours));
+    host.write_config(Trigger::None);
+    let applied = Host::call_premount(&["apply", "--bundle", BUNDLE]);
     let here = list_root();
-    if here != host {
-        return Err(format!("outside of the container: {host:?} is {here:?}"));
+    if here != outside {
+        return Err(format!("outside of the container: {outside:?} is {here:?}"));
     }
     let before = fs::read_dir(ours).unwrap().count();
     if before != container.trees.len() {
@@ -127,7 +129,7 @@ fn difference(root: Root, runtime: Runtime, container: &Container) -> Result<boo
 
 /// What every container has, beyond the random.
 fn prepare_rootfs(rootfs: &Path) {
-    World::add_programs(rootfs);
+    Host::add_programs(rootfs);
     fs::create_dir(rootfs.join("dev")).unwrap();
     fs::create_dir(rootfs.join("proc")).unwrap();
 }
@@ -173,7 +175,7 @@ fn collect(top: &Path, at: &Path, found: &mut Inodes) {
 fn restores(root: Root, runtime: Runtime) {
     let (mut restored, mut beyond, mut needed) = (0, 0, 0);
     for seed in 0.. {
-        if restored == RESTORES * soak() {
+        if restored == RESTORES * u64::from(soak()) {
             break;
         }
         match restore(root, runtime, &container(seed, runtime)) {
@@ -202,45 +204,45 @@ fn restore(
     runtime: Runtime,
     container: &Container,
 ) -> Result<Option<Restored>, String> {
-    let mut world = World::new(root, runtime);
+    let mut host = Host::new(root, runtime);
     let base = Path::new("/w/restored");
     let reset = || {
         let _ = fs::remove_dir_all(base);
         container.build(base);
         prepare_rootfs(&tree_path(base, 0));
     };
-    let after = |world: &World| {
-        world.delete();
-        World::unmount_below(base);
+    let after = |host: &Host| {
+        host.delete();
+        Host::unmount_below(base);
     };
     reset();
-    world.set_rootfs(&tree_path(base, 0));
+    host.set_rootfs(&tree_path(base, 0));
     let mut mounts = container.mounts_json(base);
     mounts.retain(|mount| mount["destination"] != json!("/"));
-    world.set_mounts(mounts);
-    world.write_config(Trigger::None);
-    if world.run().is_err() || !world.counts() {
-        after(&world);
+    host.set_mounts(mounts);
+    host.write_config(Trigger::None);
+    if host.run().is_err() || !host.counts() {
+        after(&host);
         return Ok(None);
     }
-    if world.try_checkpoint().is_err() {
-        after(&world);
+    if host.try_checkpoint().is_err() {
+        after(&host);
         return Ok(None);
     }
-    World::unmount_below(base);
+    Host::unmount_below(base);
     // On the host as the container left it: if that fails, it is nothing of premount's.
-    let control = world.restore();
-    after(&world);
+    let control = host.restore();
+    after(&host);
     if control.is_err() {
         return Ok(None);
     }
     reset();
-    let alone = world.restore();
-    after(&world);
+    let alone = host.restore();
+    after(&host);
     reset();
-    let applied = World::call_premount(&["apply", "--bundle", BUNDLE]);
-    let with = world.restore();
-    after(&world);
+    let applied = Host::call_premount(&["apply", "--bundle", BUNDLE]);
+    let with = host.restore();
+    after(&host);
     match with {
         Ok(()) => Ok(Some(Restored {
             failed_without: alone.is_err(),

@@ -4,23 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::{BINARY, soak};
+
 /// The variable that tells the program which test it is to run, once inside.
 pub const INSIDE: &str = "PREMOUNT_TEST_INSIDE";
 /// The variable with the name that the test's cgroups begin with.
 pub const CGROUP: &str = "PREMOUNT_TEST_CGROUP";
 /// Where premount is, inside.
 pub const PREMOUNT: &str = "/usr/libexec/oci/hooks.d/premount";
-/// The variable that says how many times as much the tests with random input do.
-pub const SOAK: &str = "PREMOUNT_SOAK";
 /// How long one test may take, in seconds; as many times that as there is to do.
 const TIMEOUT: u64 = 300;
-
-/// How many times as much the tests with random input do: 1, or more in `make soak`.
-pub fn soak() -> u64 {
-    std::env::var(SOAK)
-        .ok()
-        .map_or(1, |times| times.parse().expect("a number"))
-}
 
 /// A root with runtimes and a CRIU of its own, made by `tests/root.sh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,18 +65,18 @@ pub const PACKAGES: &str = "target/packages";
 /// The same packages, of a next release; and what the rpm database of a Debian has to be told.
 pub const NEXT_PACKAGES: &str = "target/packages-next";
 
-/// Files of the host's, and their paths inside.
-type Files = Vec<(PathBuf, String)>;
+/// HostFiles of the host's, and their paths inside.
+type HostFiles = Vec<(PathBuf, String)>;
 
 impl With {
-    fn files(self) -> Result<Files, String> {
+    fn files(self) -> Result<HostFiles, String> {
         match self {
             Self::Premount => Ok(vec![(
                 env!("CARGO_BIN_EXE_premount").into(),
                 PREMOUNT.to_owned(),
             )]),
             Self::Packages => {
-                let mut files = Files::new();
+                let mut files = HostFiles::new();
                 for directory in [PACKAGES, NEXT_PACKAGES, "packaging"] {
                     add_below(directory, &mut files)?;
                 }
@@ -94,7 +87,7 @@ impl With {
 }
 
 /// Adds what is in `directory`, below this package's own, as `make packages` and `make test` left it.
-fn add_below(directory: &str, files: &mut Files) -> Result<(), String> {
+fn add_below(directory: &str, files: &mut HostFiles) -> Result<(), String> {
     let missing = |error| format!("{directory}: {error}: run `make test`, which makes it");
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     for entry in std::fs::read_dir(here).map_err(missing)? {
@@ -121,7 +114,7 @@ fn command_with(root: Root, files: &[(PathBuf, String)]) -> Result<Command, Stri
     let mut command = Command::new("timeout");
     command
         .arg("--kill-after=5")
-        .arg((TIMEOUT * soak()).to_string())
+        .arg((TIMEOUT * u64::from(soak())).to_string())
         .args(["unshare", "--mount", "--pid", "--fork", "--kill-child"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/enter.sh"))
         .arg(&root)
@@ -146,7 +139,7 @@ pub fn run(root: Root, name: &str, with: With) -> Result<(), String> {
 
 /// Runs this program inside `root` with files of the host's put at their paths, and gives what it wrote;
 /// `name` tells it what to do there.
-pub fn output(root: Root, name: &str, mut files: Files) -> Result<String, String> {
+pub fn output(root: Root, name: &str, mut files: HostFiles) -> Result<String, String> {
     let me = std::env::current_exe().expect("this program's path");
     let cgroup = format!(
         "premount-test-{}-{:x}",
@@ -158,7 +151,7 @@ pub fn output(root: Root, name: &str, mut files: Files) -> Result<String, String
         .arg("/test")
         .env(INSIDE, name)
         .env(CGROUP, &cgroup)
-        .env(crate::common::BINARY, PREMOUNT)
+        .env(BINARY, PREMOUNT)
         .output()
         .expect("timeout and unshare");
     remove_cgroups(&cgroup);

@@ -4,6 +4,7 @@
 //!
 //! Each test is one container with one runtime and one trigger. It runs in a Debian root of its
 //! own: the program starts itself again in there, with the test's name in `PREMOUNT_TEST_INSIDE`.
+
 // Tests build worlds, spawn runtimes, and fail by panicking.
 #![allow(
     clippy::disallowed_methods,
@@ -22,21 +23,20 @@ mod containerd;
 mod counter;
 mod crio;
 mod crio_node;
+mod diagnosis;
 mod differential;
 mod enter;
-mod findings;
 mod first_start;
-mod image;
+mod host;
 mod matrix;
 #[path = "../model/mod.rs"]
 mod model;
-mod node;
+mod on_a_node;
 mod packages;
 mod planted;
 mod podman;
 mod user_namespace;
 mod workload;
-mod world;
 
 use enter::{Root, With};
 use libtest_mimic::{Arguments, Trial};
@@ -50,13 +50,12 @@ fn main() {
     tests.extend(as_root::tests());
     tests.extend(differential::tests());
     tests.extend(workload::tests());
-    tests.extend(findings::tests());
+    tests.extend(diagnosis::tests());
     tests.extend(podman::tests());
-    tests.extend(node::tests());
+    tests.extend(on_a_node::tests());
     tests.extend(containerd::tests());
     tests.extend(crio::tests());
     tests.extend(packages::tests());
-    tests.extend(image::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {
         let test = tests.into_iter().find(|test| test.name == name);
         return test.expect("a test of that name").run_here();
@@ -77,7 +76,7 @@ fn main() {
         .with_ignored_flag(skipped.is_some())
     });
     let manifests = Trial::test("packages::the_manifests_are_valid", || {
-        image::manifests().map_err(Into::into)
+        packages::manifests().map_err(Into::into)
     })
     .with_ignored_flag(skipped.is_some());
     libtest_mimic::run(&arguments, trials.chain([manifests]).collect()).exit();

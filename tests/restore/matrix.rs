@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::cases::{CASES, Case, From, Made, Reset, Source};
+use crate::cases::{CASES, From, Made, MatrixCase, Reset, Source};
 use crate::enter::Root;
-use crate::world::{Inode, SOURCES, Trigger, World, rootfs, snapshot, tool};
+use crate::host::{Host, InodeSnapshot, SOURCES, Trigger, rootfs, snapshot, tool};
 
 /// The tests of the matrix.
 pub fn tests() -> Vec<Test> {
@@ -23,7 +23,7 @@ pub fn tests() -> Vec<Test> {
                 for &trigger in runtime.triggers() {
                     let name = format!("{}::{}::{}", runtime.name(), trigger.name(), case.name);
                     tests.push(Test::new(root, &name, move || {
-                        restore(case, World::new(root, runtime), trigger);
+                        restore(case, Host::new(root, runtime), trigger);
                     }));
                 }
             }
@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-fn restore(case: &Case, mut world: World, trigger: Trigger) {
+fn restore(case: &MatrixCase, mut host: Host, trigger: Trigger) {
     let mut generation = 0;
     make_sources(case, generation);
     for (link, target) in case.links {
@@ -40,27 +40,27 @@ fn restore(case: &Case, mut world: World, trigger: Trigger) {
         fs::create_dir_all(link.parent().unwrap()).unwrap();
         symlink(target, link).unwrap();
     }
-    world.set_mounts(mounts(case, generation));
-    world.write_config(trigger);
-    world.start();
-    let before_first = world.mountpoints();
-    let counted = world.checkpoint();
+    host.set_mounts(mounts(case, generation));
+    host.write_config(trigger);
+    host.start();
+    let before_first = host.mountpoints();
+    let counted = host.checkpoint();
 
-    let reset = |world: &mut World, generation: &mut u32| {
+    let reset = |host: &mut Host, generation: &mut u32| {
         remove_sources(case, *generation);
         if case.reset == Reset::BrandNew {
             *generation += 1;
         }
         make_sources(case, *generation);
-        world.set_mounts(mounts(case, *generation));
+        host.set_mounts(mounts(case, *generation));
     };
 
     // What CRIU says by itself.
-    reset(&mut world, &mut generation);
-    world.write_config(Trigger::None);
-    let alone = world.restore();
-    world.delete();
-    if case.fails_without.contains(&world.runtime) {
+    reset(&mut host, &mut generation);
+    host.write_config(Trigger::None);
+    let alone = host.restore();
+    host.delete();
+    if case.fails_without.contains(&host.runtime) {
         let log = alone.expect_err("the restore without premount");
         assert!(
             log.contains("Can't stat mountpoint"),
@@ -71,47 +71,45 @@ fn restore(case: &Case, mut world: World, trigger: Trigger) {
     }
 
     // And with premount.
-    reset(&mut world, &mut generation);
+    reset(&mut host, &mut generation);
     let pristine = snapshots(case, generation);
-    world.write_config(trigger);
+    host.write_config(trigger);
     if trigger == Trigger::Hand {
-        World::apply();
+        Host::apply();
     }
-    world
-        .restore()
+    host.restore()
         .unwrap_or_else(|said| panic!("the restore with premount: {said}"));
-    World::wait_for_count(counted);
+    Host::wait_for_count(counted);
     assert_eq!(
         before_first,
-        world.mountpoints(),
+        host.mountpoints(),
         "the mounts are those of before"
     );
     assert_only_made(&pristine, &snapshots(case, generation), case.made);
-    let counted = world.checkpoint();
+    let counted = host.checkpoint();
 
     // Once more, and there is nothing left to do.
     let done = snapshots(case, generation);
     if trigger == Trigger::Hand {
-        World::apply();
+        Host::apply();
     }
-    world
-        .restore()
+    host.restore()
         .unwrap_or_else(|said| panic!("the second restore: {said}"));
-    World::wait_for_count(counted);
+    Host::wait_for_count(counted);
     assert_eq!(
         snapshots(case, generation),
         done,
         "the second restore creates nothing"
     );
-    world.delete();
+    host.delete();
 }
 
 fn source_path(name: &str, generation: u32) -> PathBuf {
     Path::new(SOURCES).join(generation.to_string()).join(name)
 }
 
-fn mounts(case: &Case, generation: u32) -> Vec<Value> {
-    let mount = |mount: &crate::cases::Mount| match mount.from {
+fn mounts(case: &MatrixCase, generation: u32) -> Vec<Value> {
+    let mount = |mount: &crate::cases::MatrixMount| match mount.from {
         From::Tmpfs(options) => {
             json!({"destination": mount.at, "type": "tmpfs", "source": "tmpfs", "options": options})
         }
@@ -130,7 +128,7 @@ fn mounts(case: &Case, generation: u32) -> Vec<Value> {
 }
 
 /// Makes the sources, each directory with something in it that must stay as it is.
-fn make_sources(case: &Case, generation: u32) {
+fn make_sources(case: &MatrixCase, generation: u32) {
     for (name, source) in case.sources {
         let path = source_path(name, generation);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -163,7 +161,7 @@ fn make_sources(case: &Case, generation: u32) {
     }
 }
 
-fn remove_sources(case: &Case, generation: u32) {
+fn remove_sources(case: &MatrixCase, generation: u32) {
     for (name, source) in case.sources.iter().rev() {
         let path = source_path(name, generation);
         match source {
@@ -175,9 +173,9 @@ fn remove_sources(case: &Case, generation: u32) {
     fs::remove_dir_all(Path::new(SOURCES).join(generation.to_string())).unwrap();
 }
 
-type Snapshots = BTreeMap<&'static str, BTreeMap<PathBuf, Inode>>;
+type Snapshots = BTreeMap<&'static str, BTreeMap<PathBuf, InodeSnapshot>>;
 
-fn snapshots(case: &Case, generation: u32) -> Snapshots {
+fn snapshots(case: &MatrixCase, generation: u32) -> Snapshots {
     let snapshot =
         |&(name, _): &(&'static str, Source)| (name, snapshot(&source_path(name, generation)));
     case.sources.iter().map(snapshot).collect()

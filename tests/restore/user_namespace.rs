@@ -12,13 +12,16 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::enter::{Root, soak};
-use crate::world::{BUNDLE, Inode, Runtime, SOURCES, Trigger, World, rootfs, snapshot, tool};
+use crate::common::soak;
+use crate::enter::Root;
+use crate::host::{BUNDLE, Host, InodeSnapshot, Runtime, SOURCES, Trigger, rootfs, snapshot, tool};
 
 /// Random sources for each runtime; as many times that in `make soak`.
 const CASES: u64 = 24;
+
 /// The first user and group of the namespace, and how many it has of each.
 const FIRST: u32 = 100_000;
+
 const SIZE: u32 = 65_536;
 
 /// The tests of user namespaces.
@@ -31,7 +34,7 @@ pub fn tests() -> Vec<Test> {
                 runtime.name()
             );
             tests.push(Test::new(root, &name, move || {
-                compare(World::new(root, runtime));
+                compare(Host::new(root, runtime));
             }));
         }
     }
@@ -111,40 +114,40 @@ fn make_as_root() -> bool {
 }
 
 fn made() -> BTreeMap<PathBuf, (u32, u32)> {
-    let owners = |inode: &Inode| (inode.uid, inode.gid);
+    let owners = |inode: &InodeSnapshot| (inode.uid, inode.gid);
     let all = snapshot(&source());
     all.iter()
         .map(|(path, inode)| (path.clone(), owners(inode)))
         .collect()
 }
 
-fn compare(mut world: World) {
+fn compare(mut host: Host) {
     let owner = format!("{FIRST}:{FIRST}");
     tool("chown", &["-R", &owner, rootfs().to_str().unwrap()]);
-    world.set_mounts(vec![
+    host.set_mounts(vec![
         json!({"destination": "/data", "type": "bind", "source": source(), "options": ["bind"]}),
         json!({"destination": "/data/inner/made/deep", "type": "tmpfs", "source": "tmpfs"}),
     ]);
-    world.write_config(Trigger::None);
+    host.write_config(Trigger::None);
     map();
     let (mut cases, mut refused, mut first_starts) = (0, 0, 0);
     let mut number = 0x70_7265_6d6f_756e;
-    for _ in 0..CASES * soak() {
+    for _ in 0..CASES * u64::from(soak()) {
         let (outer, inner) = (
             Directory::random(&mut number),
             Directory::random(&mut number),
         );
         let about = format!("{outer:?} {inner:?}");
         new_source(outer, inner);
-        let started = world.create();
+        let started = host.create();
         let by_runtime = made();
-        world.delete();
+        host.delete();
 
         new_source(outer, inner);
         let could = make_as_root();
         let by_root = made();
         new_source(outer, inner);
-        let ended = World::call_premount(&["apply", "--bundle", BUNDLE]);
+        let ended = Host::call_premount(&["apply", "--bundle", BUNDLE]);
         assert_eq!(made(), by_root, "{about}: {ended:?}");
         assert_eq!(ended.status == 0, could, "{about}: {ended:?}");
         assert!(

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::Test;
 use crate::enter::Root;
-use crate::world::{BUNDLE, IMAGES, Runtime, SOURCES, Trigger, World, snapshot};
+use crate::host::{BUNDLE, Host, IMAGES, Runtime, SOURCES, Trigger, snapshot};
 
 struct Workload {
     name: &'static str,
@@ -25,6 +25,7 @@ struct Workload {
 }
 
 const DIRECTORY: u32 = 0o40_755;
+
 const FILE: u32 = 0o100_644;
 
 const WORKLOADS: &[Workload] = &[
@@ -90,7 +91,7 @@ pub fn tests() -> Vec<Test> {
                 for &trigger in runtime.triggers() {
                     let name = format!("{}::{}::{}", runtime.name(), trigger.name(), workload.name);
                     tests.push(Test::new(root, &name, move || {
-                        restore(workload, World::new(root, runtime), trigger);
+                        restore(workload, Host::new(root, runtime), trigger);
                     }));
                 }
             }
@@ -111,42 +112,41 @@ fn new_volume(with: &[&str]) {
     }
 }
 
-fn restore(workload: &Workload, mut world: World, trigger: Trigger) {
+fn restore(workload: &Workload, mut host: Host, trigger: Trigger) {
     new_volume(workload.only_first);
-    world.set_mounts(vec![json!({
+    host.set_mounts(vec![json!({
         "destination": "/data", "type": "bind", "source": volume(), "options": ["rbind", "rw"]
     })]);
-    world.set_script(workload.script);
-    world.set_masked(workload.masked);
-    world.write_config(trigger);
-    world.start();
-    let mountpoints = world.mountpoints();
-    let counted = world.checkpoint();
+    host.set_script(workload.script);
+    host.set_masked(workload.masked);
+    host.write_config(trigger);
+    host.start();
+    let mountpoints = host.mountpoints();
+    let counted = host.checkpoint();
 
     new_volume(&[]);
-    world.write_config(Trigger::None);
-    let alone = world.restore().expect_err("the restore without premount");
+    host.write_config(Trigger::None);
+    let alone = host.restore().expect_err("the restore without premount");
     assert!(
         alone.contains("Can't stat mountpoint"),
         "CRIU failed otherwise: {alone}"
     );
-    world.delete();
+    host.delete();
 
     new_volume(&[]);
     let before = snapshot(&volume());
-    world.write_config(trigger);
+    host.write_config(trigger);
     if trigger == Trigger::Hand {
         let by_hand = ["apply", "--bundle", BUNDLE, "--images", IMAGES];
-        let ended = World::call_premount(&by_hand);
+        let ended = Host::call_premount(&by_hand);
         assert_eq!(ended.status, 0, "{}", ended.stderr);
     }
-    world
-        .restore()
+    host.restore()
         .unwrap_or_else(|said| panic!("the restore with premount: {said}"));
-    World::wait_for_count(counted);
+    Host::wait_for_count(counted);
     assert_eq!(
         mountpoints,
-        world.mountpoints(),
+        host.mountpoints(),
         "the mounts are those of before"
     );
     let mut after = snapshot(&volume());
@@ -157,5 +157,5 @@ fn restore(workload: &Workload, mut world: World, trigger: Trigger) {
         assert_eq!((made.mode, made.uid, made.gid), (mode, 0, 0), "{path}");
     }
     assert_eq!(before, after, "something else changed in the volume");
-    world.delete();
+    host.delete();
 }

@@ -10,10 +10,10 @@ use crate::common::{World, skipped_without_root, user_namespace};
 const FIRST: u32 = 100_000;
 
 /// A directory: its path, its owner and group, and its mode.
-type Directory<'a> = (&'a str, u32, u32, u32);
+type OwnedDirectory<'a> = (&'a str, u32, u32, u32);
 
 /// A world with a volume at /data, and mounts to be made in it, in a user namespace.
-fn world(directories: &[Directory], mounts: &[&str]) -> World {
+fn world(directories: &[OwnedDirectory], mounts: &[&str]) -> World {
     let mut world = World::new();
     world.directory("bundle/rootfs/data");
     for (path, ..) in directories {
@@ -39,7 +39,7 @@ fn what_its_root_could_not_make_is_not_made() {
         return;
     }
     let mapped = FIRST + 4711;
-    let cases: [(&[Directory], bool); 9] = [
+    let cases: [(&[OwnedDirectory], bool); 9] = [
         (&[("vol", 0, 0, 0o755)], false),
         (&[("vol", 0, 0, 0o777)], true),
         (&[("vol", mapped, mapped, 0o700)], true),

@@ -230,3 +230,31 @@ fn the_log_of_a_restore_ends_too() {
             .success()
     );
 }
+
+#[test]
+fn ten_thousand_nested_mounts_with_32_descriptors() {
+    let world = World::new();
+    world.directory("a");
+    let source = world.path("a");
+    let mut mounts = vec![json!({"destination": "/a", "source": source, "options": ["bind"]})];
+    for index in 0..10_000 {
+        let destination = format!("/a/{}/{}", index / 100, index % 100);
+        mounts.push(json!({"destination": destination, "source": source, "options": ["rbind"]}));
+    }
+    // And one in the other, as deep as a path can be.
+    let mut deep = String::from("/deep");
+    for _ in 0..1000 {
+        deep.push_str("/d");
+        mounts.push(json!({"destination": deep, "source": source, "options": ["bind"]}));
+    }
+    world.write_config(&json!({"root": {"path": "rootfs"}, "mounts": mounts}));
+    let output = world.shell("ulimit -n 32 && exec \"$0\" apply --bundle \"$1\"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{}",
+        said.chars().take(500).collect::<String>()
+    );
+    assert_eq!(world.tree("a").len(), 100 + 10_000 + 1);
+    assert_eq!(world.premount("check").status, 0);
+}

@@ -6,11 +6,10 @@ mod links;
 mod tmpfs;
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use serde_json::json;
 
-use crate::common::{self, World, ended, output};
+use crate::common::{self, World};
 
 /// Applies, and again: the second time nothing changes.
 fn apply(world: &World) {
@@ -56,12 +55,8 @@ fn new_directories_are_0755_and_files_0644_whatever_the_umask() {
     world.bind("a", "/a");
     world.bind("f", "/a/d/f");
     // In a process of its own: the umask is shared by all tests here.
-    let mut call = Command::new("sh");
-    call.args(["-c", "umask 777 && exec \"$0\" apply --bundle \"$1\""])
-        .arg(common::binary())
-        .arg(world.bundle());
-    let ended = ended(&output(&mut call));
-    assert_eq!(ended.status, 0, "{ended:?}");
+    let ended = world.shell("umask 777 && exec \"$0\" apply --bundle \"$1\"");
+    assert!(ended.status.success(), "{ended:?}");
     let mode = |path: &str| world.path(path).metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode("a/d"), mode("a/d/f")), (0o755, 0o644));
     assert_eq!(world.path("a/d/f").metadata().unwrap().len(), 0);
@@ -252,11 +247,7 @@ fn more_mounts_than_descriptors() {
     }
     let config = json!({"root": {"path": "rootfs"}, "mounts": mounts});
     world.write_config(&config);
-    let mut call = Command::new("sh");
-    call.args(["-c", "ulimit -n 32 && exec \"$0\" apply --bundle \"$1\""])
-        .arg(common::binary())
-        .arg(world.bundle());
-    let ended = output(&mut call);
+    let ended = world.shell("ulimit -n 32 && exec \"$0\" apply --bundle \"$1\"");
     assert!(ended.status.success(), "{ended:?}");
     for index in 0..300 {
         assert_eq!(world.tree(&format!("s{index}")), ["d x", "d x/y"]);

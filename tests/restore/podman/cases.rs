@@ -3,10 +3,10 @@
 //! without premount.
 
 use super::engine::{NAME, NEW_NAME};
-use crate::world::Runtime::{self, Crun, Runc};
+use crate::host::Runtime::{self, Crun, Runc};
 
 /// A container.
-pub struct Case {
+pub struct PodmanCase {
     pub name: &'static str,
     /// What is told to `podman run`, beyond what each of them takes.
     pub options: &'static [&'static str],
@@ -44,7 +44,7 @@ pub enum Mountpoint {
 
 pub const BOTH: &[Runtime] = &[Runc, Crun];
 
-pub const NOTHING: Case = Case {
+pub const NOTHING: PodmanCase = PodmanCase {
     name: "",
     options: &[],
     script: "",
@@ -56,7 +56,7 @@ pub const NOTHING: Case = Case {
 };
 
 /// What the process itself has mounted in the volume, which config.json doesn't have.
-pub const WORKLOAD: Case = Case {
+pub const WORKLOAD: PodmanCase = PodmanCase {
     name: "a_tmpfs_that_the_process_mounted_in_a_volume",
     options: &["--cap-add=SYS_ADMIN", "--volume=/w/volume:/data"],
     script: "mkdir /data/cache; mount -t tmpfs t /data/cache",
@@ -67,7 +67,7 @@ pub const WORKLOAD: Case = Case {
 
 /// A secret of Podman's. Its source is in a directory with the container's number, and a new name comes
 /// with a new number.
-pub const SECRET: Case = Case {
+pub const SECRET: PodmanCase = PodmanCase {
     name: "a_secret_under_the_old_name",
     options: &["--secret=token"],
     volume: Volume::RunSecrets,
@@ -77,7 +77,7 @@ pub const SECRET: Case = Case {
     ..NOTHING
 };
 
-pub const VOLUME: Case = Case {
+pub const VOLUME: PodmanCase = PodmanCase {
     name: "a_volume_in_a_volume",
     options: &[
         "--volume=/w/volume:/data",
@@ -88,9 +88,9 @@ pub const VOLUME: Case = Case {
 };
 
 /// crun makes no mountpoint in a volume. runc does, but where an ancestor by name is a tmpfs.
-pub const CASES: &[Case] = &[
+pub const CASES: &[PodmanCase] = &[
     VOLUME,
-    Case {
+    PodmanCase {
         name: "a_file_in_a_volume",
         options: &[
             "--volume=/w/volume:/data",
@@ -99,20 +99,20 @@ pub const CASES: &[Case] = &[
         mountpoint: Mountpoint::File("conf.d/file"),
         ..NOTHING
     },
-    Case {
+    PodmanCase {
         name: "a_volume_in_a_named_volume",
         options: &["--volume=named:/data", "--volume=/w/nested:/data/nested"],
         volume: Volume::Named,
         mountpoint: Mountpoint::Directory("nested"),
         ..NOTHING
     },
-    Case {
+    PodmanCase {
         name: "a_tmpfs_in_a_volume",
         options: &["--volume=/w/volume:/data", "--tmpfs=/data/cache"],
         mountpoint: Mountpoint::Directory("cache"),
         ..NOTHING
     },
-    Case {
+    PodmanCase {
         // Which mounts a tmpfs on /run.
         name: "a_volume_in_a_volume_in_run_with_read_only",
         options: &[
@@ -124,7 +124,7 @@ pub const CASES: &[Case] = &[
         fails_without: BOTH,
         ..NOTHING
     },
-    Case {
+    PodmanCase {
         // Which mounts a tmpfs on /run too.
         name: "a_volume_in_a_volume_in_run_with_systemd_always",
         options: &[
@@ -136,7 +136,7 @@ pub const CASES: &[Case] = &[
         fails_without: BOTH,
         ..NOTHING
     },
-    Case {
+    PodmanCase {
         // Podman writes its own mounts to the end of an imported configuration: /run/secrets comes after
         // what was mounted in it.
         name: "a_token_in_run_secrets",

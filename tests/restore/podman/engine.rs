@@ -8,20 +8,26 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cases::{Case, Volume};
+use super::cases::{PodmanCase, Volume};
 use crate::enter::{CGROUP, PREMOUNT};
-use crate::world::{Runtime, World, tool};
+use crate::host::{Host, Runtime, tool};
 
 /// The container that is checkpointed.
 pub const NAME: &str = "c";
+
 /// And another name for it.
 pub const NEW_NAME: &str = "new";
+
 /// Its archive.
 pub const ARCHIVE: &str = "/w/archive";
+
 const IMAGE: &str = "localhost/test";
+
 const STORAGE: &str = "/w/storage";
+
 /// What Podman copies to each container's /run/secrets.
 const SECRETS: &str = "/w/secrets";
+
 /// What the process has counted to.
 const COUNT: &str = "/w/count/n";
 
@@ -53,7 +59,7 @@ impl Podman {
             fs::create_dir_all(directory).unwrap();
         }
         fs::write("/w/file", "content").unwrap();
-        World::add_programs(Path::new("/w/rootfs"));
+        Host::add_programs(Path::new("/w/rootfs"));
         // As in Debian's images.
         fs::create_dir_all("/w/rootfs/var").unwrap();
         symlink("/run", "/w/rootfs/var/run").unwrap();
@@ -112,7 +118,7 @@ impl Podman {
     }
 
     /// Starts a case's container in a new volume, and lets it count.
-    pub fn run(&self, case: &Case) {
+    pub fn run(&self, case: &PodmanCase) {
         match case.volume {
             Volume::Host => fs::create_dir(case.volume.path()).unwrap(),
             Volume::RunSecrets => {

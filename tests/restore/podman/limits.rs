@@ -5,12 +5,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::cases::{BOTH, Case, NOTHING, SECRET, VOLUME};
+use super::cases::{BOTH, NOTHING, PodmanCase, SECRET, VOLUME};
 use super::engine::{NAME, NEW_NAME, Podman, count, log, telling_lines, wait_beyond};
 use super::matrix::Way;
 use crate::Test;
 use crate::enter::{PREMOUNT, Root};
-use crate::world::Runtime;
+use crate::host::Runtime;
 
 type Body = fn(Runtime);
 
@@ -71,7 +71,7 @@ fn source(runtime: Runtime) {
 /// The link is the image's /var/run.
 fn link(runtime: Runtime) {
     let podman = Podman::new(runtime);
-    podman.run(&Case {
+    podman.run(&PodmanCase {
         options: &["--volume=/w/nested:/var/run/data"],
         ..NOTHING
     });
@@ -94,7 +94,7 @@ fn hook(runtime: Runtime) {
     fs::create_dir_all(json.parent().unwrap()).unwrap();
     fs::write(json, include_str!("../../../hooks.d/premount.json")).unwrap();
     let podman = Podman::new(runtime);
-    podman.run(&Case {
+    podman.run(&PodmanCase {
         // runc makes no mountpoint in what is mounted in a tmpfs.
         options: &[
             "--annotation=io.premount.restore=true",

@@ -4,11 +4,11 @@
 
 use std::fs;
 
-use super::cases::{CASES, Case, Mountpoint, Volume};
+use super::cases::{CASES, Mountpoint, PodmanCase, Volume};
 use super::engine::{ARCHIVE, NAME, Podman, count, log, wait_beyond};
 use crate::Test;
 use crate::enter::Root;
-use crate::world::Runtime;
+use crate::host::Runtime;
 
 /// Each case with each runtime that reads a CRIU configuration of its own: without `manage-cgroups` in
 /// it CRIU would copy the host's other cgroup hierarchies.
@@ -28,7 +28,7 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-fn restores(case: &'static Case, runtime: Runtime) {
+fn restores(case: &'static PodmanCase, runtime: Runtime) {
     let trial = Trial {
         podman: Podman::new(runtime),
         case,
@@ -73,7 +73,7 @@ impl Way {
 
 struct Trial {
     podman: Podman,
-    case: &'static Case,
+    case: &'static PodmanCase,
     runtime: Runtime,
 }
 

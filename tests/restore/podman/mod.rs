@@ -9,7 +9,7 @@ mod matrix;
 
 use crate::Test;
 use crate::enter::Root;
-use crate::world::{Runtime, World};
+use crate::host::{Host, Runtime};
 use engine::Podman;
 
 /// The tests with Podman.
@@ -40,7 +40,7 @@ fn archives() {
             &archive,
             engine::NAME,
         ]);
-        let ended = World::call_premount(&["plan", "--checkpoint", &archive]);
+        let ended = Host::call_premount(&["plan", "--checkpoint", &archive]);
         assert_eq!(ended.status, 0, "{compression}: {}", ended.stderr);
         let tree = ended.stdout;
         assert!(

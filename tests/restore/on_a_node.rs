@@ -15,13 +15,17 @@ use serde_json::{Value, json};
 use crate::Test;
 use crate::common::{self, Ended};
 use crate::enter::{PREMOUNT, Root};
-use crate::world::{BUNDLE, Runtime, SOURCES, Trigger, World};
+use crate::host::{BUNDLE, Host, Runtime, SOURCES, Trigger};
 
 /// Where somebody has downloaded it to.
 const DOWNLOADED: &str = "/w/premount";
+
 const RUNC: &str = "/etc/criu/runc.conf";
+
 const CRUN: &str = "/etc/criu/crun.conf";
+
 const DEFAULT: &str = "/etc/criu/default.conf";
+
 const LINE: &str = "action-script /usr/libexec/oci/hooks.d/premount\n";
 
 /// The tests of a node.
@@ -29,16 +33,22 @@ pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for root in Root::ALL {
         for runtime in [Runtime::Runc, Runtime::Crun] {
-            let name = format!("{}::node::one_command_puts_it_in_force", runtime.name());
+            let name = format!(
+                "{}::on_a_node::one_command_puts_it_in_force",
+                runtime.name()
+            );
             tests.push(Test::new(root, &name, move || in_force(root, runtime)));
-            let name = format!("{}::node::the_journal_has_what_was_made", runtime.name());
+            let name = format!(
+                "{}::on_a_node::the_journal_has_what_was_made",
+                runtime.name()
+            );
             tests.push(Test::new(root, &name, move || {
-                journal(World::new(root, runtime));
+                journal(Host::new(root, runtime));
             }));
         }
         tests.push(Test::new(
             root,
-            "node::the_file_for_crun_is_the_one_it_reads",
+            "on_a_node::the_file_for_crun_is_the_one_it_reads",
             move || {
                 file_for_crun(root);
             },
@@ -46,22 +56,22 @@ pub fn tests() -> Vec<Test> {
     }
     tests.push(Test::new(
         Root::Debian13,
-        "node::status_knows_a_crun_that_is_too_old_for_its_own_file",
+        "on_a_node::status_knows_a_crun_that_is_too_old_for_its_own_file",
         too_old,
     ));
     tests.push(Test::new(
         Root::Sid,
-        "node::status_knows_a_crun_conf_that_hides_runc_conf",
+        "on_a_node::status_knows_a_crun_conf_that_hides_runc_conf",
         hidden,
     ));
     tests.push(Test::new(
         Root::Debian13,
-        "node::status_does_not_wait_for_a_program_that_keeps_its_output_open",
+        "on_a_node::status_does_not_wait_for_a_program_that_keeps_its_output_open",
         lingering,
     ));
     tests.push(Test::new(
         Root::Debian13,
-        "node::a_journal_that_reads_nothing_stops_no_restore",
+        "on_a_node::a_journal_that_reads_nothing_stops_no_restore",
         deaf,
     ));
     tests
@@ -93,18 +103,18 @@ fn succeeds(arguments: &[&str]) -> String {
 }
 
 /// A container that neither runtime restores by itself: a mount in a new source, below a tmpfs.
-fn start(world: &mut World) -> u64 {
+fn start(host: &mut Host) -> u64 {
     let source = Path::new(SOURCES).join("secrets");
     fs::create_dir_all(&source).unwrap();
-    world.set_mounts(vec![
+    host.set_mounts(vec![
         json!({"destination": "/run", "type": "tmpfs", "source": "tmpfs"}),
         json!({"destination": "/run/secrets", "type": "bind", "source": source,
                "options": ["bind"]}),
         json!({"destination": "/run/secrets/token", "type": "tmpfs", "source": "tmpfs"}),
     ]);
-    world.write_config(Trigger::None);
-    world.start();
-    world.checkpoint()
+    host.write_config(Trigger::None);
+    host.start();
+    host.checkpoint()
 }
 
 fn empty_source() {
@@ -113,10 +123,10 @@ fn empty_source() {
     fs::create_dir(&source).unwrap();
 }
 
-fn fails(world: &World) {
+fn fails(host: &Host) {
     empty_source();
-    let log = world.restore().expect_err("the restore without premount");
-    world.delete();
+    let log = host.restore().expect_err("the restore without premount");
+    host.delete();
     assert!(
         log.contains("Can't stat mountpoint"),
         "CRIU failed otherwise: {log}"
@@ -125,9 +135,9 @@ fn fails(world: &World) {
 
 fn in_force(root: Root, runtime: Runtime) {
     download();
-    let mut world = World::new(root, runtime);
-    let counted = start(&mut world);
-    fails(&world);
+    let mut host = Host::new(root, runtime);
+    let counted = start(&mut host);
+    fails(&host);
     let ended = call(&["status"]);
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(
@@ -149,19 +159,18 @@ fn in_force(root: Root, runtime: Runtime) {
         "{said}"
     );
     empty_source();
-    world
-        .restore()
+    host.restore()
         .unwrap_or_else(|log| panic!("the restore with premount: {log}"));
-    World::wait_for_count(counted);
-    world.checkpoint();
-    world.delete();
+    Host::wait_for_count(counted);
+    host.checkpoint();
+    host.delete();
 
     succeeds(&["uninstall"]);
     assert!(!Path::new(PREMOUNT).exists());
     let left: Vec<_> = [RUNC, CRUN, DEFAULT].map(|path| fs::read(path).ok()).into();
     assert_eq!(left, mine, "what an administrator wrote");
     // As without premount: it fails, and not for a script that isn't there.
-    fails(&world);
+    fails(&host);
 }
 
 /// One line is in the file that counts, and premount is called once by it.
@@ -271,21 +280,20 @@ impl Drop for Journal {
     }
 }
 
-fn journal(mut world: World) {
+fn journal(mut host: Host) {
     let journal = Journal::start();
-    start(&mut world);
-    for trigger in world.runtime.triggers() {
+    start(&mut host);
+    for trigger in host.runtime.triggers() {
         if *trigger == Trigger::Hand {
             continue;
         }
         let before = Journal::entries().len();
         empty_source();
-        world.write_config(*trigger);
-        world
-            .restore()
+        host.write_config(*trigger);
+        host.restore()
             .unwrap_or_else(|log| panic!("the restore with premount: {log}"));
-        world.checkpoint();
-        world.delete();
+        host.checkpoint();
+        host.delete();
         let wanted = "/w/sources/secrets/token";
         let found = |entry: &Value| entry["PREMOUNT_PATH"] == wanted;
         let begin = Instant::now();

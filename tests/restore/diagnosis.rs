@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::enter::Root;
-use crate::world::{BUNDLE, IMAGES, Runtime, SOURCES, Trigger, World, tool};
+use crate::host::{BUNDLE, Host, IMAGES, Runtime, SOURCES, Trigger, tool};
 
-struct Case {
+struct DiagnosisCase {
     name: &'static str,
     /// The runtimes that leave it to CRIU.
     runtimes: &'static [Runtime],
     /// What is done to the host, or to the configuration.
-    change: fn(&mut World),
+    change: fn(&mut Host),
     /// Undone before the runtime looks, and done again by a script of CRIU's.
     behind_the_runtime: Option<&'static str>,
     finding: &'static str,
@@ -28,8 +28,8 @@ struct Case {
 
 const BOTH: &[Runtime] = &[Runtime::Runc, Runtime::Crun];
 
-const CASES: &[Case] = &[
-    Case {
+const CASES: &[DiagnosisCase] = &[
+    DiagnosisCase {
         name: "a_missing_mountpoint",
         runtimes: &[Runtime::Crun],
         change: |_| fs::remove_dir(volume("data/nested")).unwrap(),
@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
         finding: "missing-mountpoint",
         criu: Some("Can't stat mountpoint"),
     },
-    Case {
+    DiagnosisCase {
         name: "a_mountpoint_of_the_wrong_kind",
         runtimes: &[Runtime::Crun],
         change: |_| {
@@ -48,7 +48,7 @@ const CASES: &[Case] = &[
         finding: "wrong-kind",
         criu: Some("Failed to move_mount from"),
     },
-    Case {
+    DiagnosisCase {
         name: "a_tmpfs_on_a_file",
         runtimes: &[Runtime::Crun],
         change: |_| {
@@ -59,7 +59,7 @@ const CASES: &[Case] = &[
         finding: "wrong-kind",
         criu: Some("Can't mount at"),
     },
-    Case {
+    DiagnosisCase {
         name: "a_source_of_the_wrong_kind",
         runtimes: &[Runtime::Crun],
         change: |_| {
@@ -70,7 +70,7 @@ const CASES: &[Case] = &[
         finding: "wrong-kind",
         criu: Some("Failed to move_mount from"),
     },
-    Case {
+    DiagnosisCase {
         name: "a_missing_source",
         runtimes: BOTH,
         change: |_| fs::remove_dir(volume("nested")).unwrap(),
@@ -80,7 +80,7 @@ const CASES: &[Case] = &[
         finding: "missing-source",
         criu: Some("Failed to open_tree /w/sources/nested: No such file or directory"),
     },
-    Case {
+    DiagnosisCase {
         name: "a_read_only_source",
         runtimes: &[Runtime::Crun],
         change: |_| {
@@ -94,20 +94,20 @@ const CASES: &[Case] = &[
         finding: "read-only",
         criu: Some("Can't stat mountpoint"),
     },
-    Case {
+    DiagnosisCase {
         name: "a_mount_that_the_configuration_no_longer_has",
         runtimes: BOTH,
-        change: |world| world.set_mounts(mounts()[..2].to_vec()),
+        change: |host| host.set_mounts(mounts()[..2].to_vec()),
         behind_the_runtime: None,
         finding: "no-mapping",
         criu: Some("No mapping for"),
     },
-    Case {
+    DiagnosisCase {
         name: "a_mount_that_the_checkpoint_does_not_know",
         runtimes: BOTH,
-        change: |world| {
+        change: |host| {
             let more = json!({"destination": "/more", "type": "tmpfs", "source": "tmpfs"});
-            world.set_mounts([mounts(), vec![more]].concat());
+            host.set_mounts([mounts(), vec![more]].concat());
         },
         behind_the_runtime: None,
         finding: "not-in-checkpoint",
@@ -123,7 +123,7 @@ pub fn tests() -> Vec<Test> {
             for &runtime in case.runtimes {
                 let name = format!("{}::finding::{}", runtime.name(), case.name);
                 tests.push(Test::new(root, &name, move || {
-                    found(case, World::new(root, runtime));
+                    found(case, Host::new(root, runtime));
                 }));
             }
         }
@@ -152,7 +152,7 @@ fn check() -> (i32, Vec<(String, Option<String>)>) {
         "--format",
         "json",
     ];
-    let ended = World::call_premount(&arguments);
+    let ended = Host::call_premount(&arguments);
     let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let findings = report["findings"].as_array().unwrap().iter();
@@ -160,28 +160,27 @@ fn check() -> (i32, Vec<(String, Option<String>)>) {
     (ended.status, findings.collect())
 }
 
-fn found(case: &Case, mut world: World) {
+fn found(case: &DiagnosisCase, mut host: Host) {
     for source in ["data", "nested"] {
         fs::create_dir_all(volume(source)).unwrap();
     }
-    world.set_mounts(mounts());
-    world.write_config(Trigger::None);
-    world.start();
-    let counted = world.checkpoint();
+    host.set_mounts(mounts());
+    host.write_config(Trigger::None);
+    host.start();
+    let counted = host.checkpoint();
 
     assert_eq!(
         check(),
         (0, Vec::new()),
         "on the host as the container left it"
     );
-    world
-        .restore()
+    host.restore()
         .unwrap_or_else(|said| panic!("the restore as it was: {said}"));
-    World::wait_for_count(counted);
-    world.checkpoint();
+    Host::wait_for_count(counted);
+    host.checkpoint();
 
-    (case.change)(&mut world);
-    world.write_config(Trigger::None);
+    (case.change)(&mut host);
+    host.write_config(Trigger::None);
     let (status, findings) = check();
     assert_eq!(status, i32::from(case.criu.is_some()), "{findings:?}");
     let [(kind, criu)] = &findings[..] else {
@@ -193,10 +192,10 @@ fn found(case: &Case, mut world: World) {
         let script = format!("#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != pre-restore ] || {command}\n");
         fs::write("/w/script", script).unwrap();
         fs::set_permissions("/w/script", fs::Permissions::from_mode(0o755)).unwrap();
-        world.add_criu_config("action-script /w/script\n");
+        host.add_criu_config("action-script /w/script\n");
     }
-    let restored = world.restore();
-    world.delete();
+    let restored = host.restore();
+    host.delete();
     match (case.criu, restored) {
         (None, Ok(())) => assert_eq!(criu, &None),
         (Some(words), Err(said)) => {

@@ -8,20 +8,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::HOOK;
+use super::machine::{SHARED, assert_same, listing, names_premount, readme, shell, succeeds};
 use crate::Test;
 use crate::enter::{self, PREMOUNT, Root, With};
-use crate::packages::{
-    HOOK, SHARED, assert_same, listing, names_premount, readme, shell, succeeds,
-};
 
-const DAEMONSET: &str = include_str!("../../packaging/kubernetes/daemonset.yaml");
+const DAEMONSET: &str = include_str!("../../../packaging/kubernetes/daemonset.yaml");
+
 /// A directory that looks like a node's root.
 const NODE: &str = "/w/node";
 
 /// The tests of the image.
 pub fn tests() -> Vec<Test> {
     let test = |name: &str, body: fn()| {
-        Test::of_packages(Root::Sid, &format!("packages::image::{name}"), body)
+        Test::of_packages(
+            Root::Sid,
+            &format!("packages::container_image::{name}"),
+            body,
+        )
     };
     vec![
         test("installs_on_the_root_that_is_mounted", entry_point),
