@@ -18,13 +18,9 @@ use std::time::Duration;
 
 use common::cost_input::CostInput;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use premount::budget::Budget;
-use premount::checkpoint::{self, Known};
-use premount::config::{self, Sections};
-use premount::escape::Escaped;
-use premount::images;
-use premount::path::ContainerPath;
-use premount::plan::Plan;
+use premount::internals::{
+    self, Budget, Config, ConfigMount, Escaped, Parent, Plan, RelPath, RelRef, compare, config,
+};
 
 criterion_group! {
     name = pure;
@@ -45,17 +41,9 @@ fn configurations(criterion: &mut Criterion) {
         let bundle = input.world.path("bundle");
         let file = bundle.join(config::FILE_NAME);
         let text = fs::read_to_string(&file).unwrap();
-        let parse = || {
-            Sections::of(black_box(&text), &file)
-                .unwrap()
-                .config(&file, &bundle)
-                .unwrap()
-        };
+        let parse = || Config::parse(black_box(&text), &file, &bundle).unwrap();
         criterion.bench_function(&format!("configuration, {name}: parse"), |bencher| {
             bencher.iter(parse);
-        });
-        criterion.bench_function(&format!("configuration, {name}: annotation"), |bencher| {
-            bencher.iter(|| config::restore(black_box(&text), &file).unwrap());
         });
         criterion.bench_function(&format!("plan, {name}, none there"), |bencher| {
             bencher.iter_batched(
@@ -70,33 +58,33 @@ fn configurations(criterion: &mut Criterion) {
 fn checkpoints(criterion: &mut Criterion) {
     let input = CostInput::workload(10_000);
     let image = fs::read(input.images().join("mountpoints-12.img")).unwrap();
-    let parse = || images::parse(black_box(&image), Path::new("image")).unwrap();
+    let parse = || internals::parse(black_box(&image), Path::new("image")).unwrap();
     criterion.bench_function("images, 10,000 mounts: parse", |bencher| {
         bencher.iter(parse);
     });
-    let known = [Known {
-        resolved: b"data",
-        destination: b"data",
+    let known = [ConfigMount {
+        resolved: RelRef::new(b"data"),
+        destination: RelRef::new(b"data"),
         is_bind: true,
-        parent: checkpoint::Parent::Rootfs,
+        parent: Parent::Rootfs,
     }];
     let namespaces = [parse()];
     assert_eq!(
-        checkpoint::compare(&namespaces, &known, &[], 10_000)
-            .wanted
+        compare(&namespaces, &known, &[], 10_000)
+            .required
             .unwrap()
             .len(),
         10_000
     );
     criterion.bench_function("images, 10,000 mounts: what is wanted", |bencher| {
-        bencher.iter(|| checkpoint::compare(black_box(&namespaces), &known, &[], 10_000));
+        bencher.iter(|| compare(black_box(&namespaces), &known, &[], 10_000));
     });
 }
 
 fn paths(criterion: &mut Criterion) {
     let path = format!("/data{}", "/component".repeat(63));
     criterion.bench_function("path, 64 components: clean", |bencher| {
-        bencher.iter(|| ContainerPath::parse(black_box(&path)).unwrap());
+        bencher.iter(|| RelPath::from_destination(black_box(&path)).unwrap());
     });
     criterion.bench_function("path, 64 components: escape", |bencher| {
         bencher.iter(|| Escaped(black_box(path.as_bytes())).to_string());

@@ -6,83 +6,98 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Makes the mountpoints that a checkpointed container's nested mounts need, just before CRIU
+/// Create the mountpoints that a checkpointed container's nested mounts need, just before CRIU
 /// restores it.
 ///
-/// Called by CRIU, by a container runtime, or by hand, it reads the container's OCI configuration and
-/// the checkpoint's images, follows every mount to the place where its mountpoint lives, and makes the
-/// directories and empty files that are missing there.
+/// premount reads the container's OCI configuration and the checkpoint's images, follows every mount
+/// to the place where its mountpoint lives, and creates the directories and empty files that are
+/// missing there. CRIU, a container runtime or a person calls it.
 ///
-/// Without a command: the CRIU action script where CRTOOLS_SCRIPT_ACTION is set, otherwise the OCI
-/// hook with the state on standard input.
+/// Without a command it acts as CRIU's action script if CRTOOLS_SCRIPT_ACTION is set, and otherwise as
+/// an OCI hook with the state on standard input.
 #[derive(Debug, Default, Parser)]
 #[command(version, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// How much to say on standard error [default: info for hook and action, else warn]
-    #[arg(long, global = true, value_name = "LEVEL", value_enum)]
-    pub log_level: Option<LogLevel>,
-    /// Where to say it: on standard error, or to the journal where there is one [default: hook and
-    /// action both, else standard error]
-    #[arg(long, global = true, value_name = "WHERE", value_enum)]
-    pub log: Option<LogTo>,
-    /// What to do.
+    /// The log.
+    #[command(flatten)]
+    pub logging: Logging,
+    /// The command.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 done, or nothing to do; 1 a mountpoint is missing and could not be made
-(hook, action: and CRIU is sure to fail for it; check: is missing), a node could not be changed (status: something is broken), or what was
-done could not be written to standard output; 2 usage or unusable input.
+Exit status:
+  0  done, or nothing to do
+  1  apply: a mountpoint could not be created; check: a mountpoint is missing, or the checkpoint
+     cannot be restored; hook, action: CRIU is sure to fail; install, uninstall: the node could not
+     be changed; status: something is broken; all: the report could not be written
+  2  usage error, or input that cannot be used
 
-Environment: PREMOUNT_LOG is the log level where --log-level is not given.";
+Environment: PREMOUNT_LOG sets the log level if --log-level is not given.";
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Act as an OCI hook: the container's state on standard input
+    /// Run as an OCI hook, with the container's state on standard input
     ///
-    /// Acts if the annotation io.premount.restore is "true" in the state or, where the state has
-    /// none, in the configuration. Fails only where CRIU is sure to fail.
+    /// Acts if the annotation io.premount.restore is "true" in the state or, if the state doesn't have
+    /// it, in the configuration. Fails only if CRIU is sure to fail.
     Hook,
-    /// Act as CRIU's action script: CRTOOLS_SCRIPT_ACTION says at which stage
+    /// Run as CRIU's action script, at the stage in CRTOOLS_SCRIPT_ACTION
     ///
-    /// Acts at pre-restore, unless the annotation io.premount.restore is "false". Takes the
-    /// configuration of the runtime that called CRIU, or the one beside the images if it fits them; and
-    /// only if nobody but root, or who runs premount, can have written it. Where there is none there is
-    /// nothing to do. Fails only where CRIU is sure to fail.
+    /// Acts at pre-restore, unless the annotation io.premount.restore is "false". Uses the configuration
+    /// of the runtime that called CRIU, or one beside the images whose mounts match the images; and only
+    /// if nobody but root and the calling user can have written it. Without a configuration it does
+    /// nothing. Fails only if CRIU is sure to fail.
     Action,
-    /// Show where each mountpoint lives, what is there and what is missing; touch nothing
-    Plan(ByHand),
-    /// Make what is missing
-    Apply(ByHand),
-    /// Say whether anything is missing; touch nothing
-    Check(ByHand),
-    /// Put this program on the node, and what has engines and CRIU call it
+    /// Show where each mountpoint lives and which ones are missing, without changing anything
+    Plan(Manual),
+    /// Create the missing mountpoints
+    Apply(Manual),
+    /// Check whether mountpoints are missing, without changing anything
+    Check(Manual),
+    /// Install premount on the node, and configure engines and CRIU to call it
     ///
-    /// Copies itself, then the hook for CRI-O and Podman, then adds the line "action-script" to CRIU's
-    /// configuration: to runc.conf, and to crun.conf where there is one (crun reads runc.conf otherwise);
-    /// to default.conf alone where the node's crun or CRIU is too old to read those. All else in these
-    /// files stays. Interrupted, it leaves a node that restores; again, it goes on.
+    /// Copies the program, then the hook for CRI-O and Podman, then adds an "action-script" line to
+    /// CRIU's configuration: to runc.conf, and to crun.conf if there is one (otherwise crun reads
+    /// runc.conf); or to default.conf alone if the node's crun or CRIU is too old to read those. Other
+    /// lines in these files are kept. If it is interrupted, the node still restores, and running it again
+    /// completes the installation.
     Install(Install),
-    /// Take it off the node: the lines first, the hook, and last the program
+    /// Remove premount from the node: CRIU's lines first, then the hook, then the program
     Uninstall(Uninstall),
-    /// Say what has premount called for which runtime, what is broken, and what to do; touch nothing
+    /// Show how each runtime triggers premount, what is broken and how to fix it
     ///
-    /// Exit status 1 where something is broken.
+    /// Exits with status 1 if something is broken.
     Status(Status),
 }
+
+/// The options of the log.
+#[derive(Args, Debug, Default)]
+pub struct Logging {
+    /// Log level [default: info for hook and action, otherwise warn]
+    #[arg(long, global = true, value_name = "LEVEL", value_enum)]
+    pub log_level: Option<LogLevel>,
+    /// Where to log: standard error, or the systemd journal if there is one [default: both for hook and
+    /// action, otherwise standard error]
+    #[arg(long, global = true, value_name = "WHERE", value_enum)]
+    pub log: Option<LogTo>,
+}
+
+/// Where the program is on a node, unless the command line says otherwise.
+pub const PROGRAM: &str = "/usr/libexec/oci/hooks.d/premount";
 
 /// The options of `install`.
 #[derive(Args, Debug)]
 pub struct Install {
-    /// Where.
+    /// The node.
     #[command(flatten)]
     pub place: Place,
-    /// How.
+    /// What to change there.
     #[command(flatten)]
     pub change: Changing,
-    /// Stay until SIGTERM or SIGINT, and uninstall then: for a DaemonSet
+    /// Wait for SIGTERM or SIGINT, then uninstall; for a DaemonSet
     #[arg(long, conflicts_with = "dry_run")]
     pub stay: bool,
 }
@@ -90,10 +105,10 @@ pub struct Install {
 /// The options of `uninstall`.
 #[derive(Args, Debug)]
 pub struct Uninstall {
-    /// Where.
+    /// The node.
     #[command(flatten)]
     pub place: Place,
-    /// How.
+    /// What to change there.
     #[command(flatten)]
     pub change: Changing,
 }
@@ -101,57 +116,57 @@ pub struct Uninstall {
 /// The options of `status`.
 #[derive(Args, Debug)]
 pub struct Status {
-    /// Where.
+    /// The node.
     #[command(flatten)]
     pub place: Place,
-    /// How to report on standard output
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
 
-/// A node, and where premount belongs on it.
+/// A node, and where premount is installed on it.
 #[derive(Args, Debug)]
 pub struct Place {
-    /// The root directory of the node, or of an image of one
+    /// Root directory of the node, or of a node image
     #[arg(long, value_name = "DIR", default_value = "/", value_parser = path())]
     pub root: PathBuf,
-    /// The directory for the hook [default: /usr/share/containers/oci/hooks.d]
+    /// Directory for the hook [default: /usr/share/containers/oci/hooks.d]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub hooks_dir: Option<PathBuf>,
-    /// Where the program belongs on the node
-    #[arg(long, value_name = "PATH", default_value = crate::node::hooks::PROGRAM, value_parser = path())]
+    /// Path of the program on the node
+    #[arg(long, value_name = "PATH", default_value = PROGRAM, value_parser = path())]
     pub program: PathBuf,
 }
 
-/// How to change a node.
+/// What to change on a node.
 #[derive(Args, Debug)]
 pub struct Changing {
-    /// Change the configuration of CRIU only: program and hook are a package manager's
+    /// Change only CRIU's configuration; a package manager installs the program and the hook
     #[arg(long)]
     pub criu_only: bool,
-    /// Only say what would be done, and what the system would refuse
+    /// Show what would be done, and what the system would refuse, without changing anything
     #[arg(long)]
     pub dry_run: bool,
 }
 
 /// The options of the commands that people call.
 #[derive(Args, Debug)]
-pub struct ByHand {
+pub struct Manual {
     /// Where the configuration is.
     #[command(flatten)]
     pub origin: Origin,
-    /// The checkpoint's image directory: also what its mounts need that the configuration doesn't know
+    /// Image directory of the checkpoint: include the mountpoints that only its mounts need
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub images: Option<PathBuf>,
-    /// The checkpoint: its image directory, or an archive (tar, tar.gz, tar.zst); also says whether it
-    /// can be restored. plan shows it alone, without a bundle
+    /// The checkpoint, as an image directory or an archive (tar, tar.gz, tar.zst): also report whether
+    /// it can be restored here. With plan it may stand alone, without a bundle
     #[arg(long, value_name = "PATH", value_parser = path(), conflicts_with = "images")]
     pub checkpoint: Option<PathBuf>,
-    /// Most directories and files to make [default: 100000 for the mounts of the configuration, and
-    /// 10000 for what only the checkpoint has]
+    /// Maximum number of directories and files to create [default: 100000 for the mounts of the
+    /// configuration, and 10000 for those that only the checkpoint has]
     #[arg(long, value_name = "NUMBER")]
     pub max_inodes: Option<usize>,
-    /// How to report on standard output
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
@@ -160,20 +175,20 @@ pub struct ByHand {
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 pub struct Origin {
-    /// The bundle: the directory that config.json is in
+    /// The bundle: the directory with config.json
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub bundle: Option<PathBuf>,
-    /// A state JSON that names the bundle; "-" is standard input
+    /// A state JSON that names the bundle; "-" for standard input
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub state: Option<PathBuf>,
 }
 
-/// A path that may be empty: the error is better where it is known what it was for.
+/// A path that may be empty: where it is used the error can say what it was for.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// How to report.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -182,7 +197,7 @@ pub enum Format {
     Json,
 }
 
-/// Where to say it.
+/// Where the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogTo {
     /// Standard error.
@@ -191,20 +206,20 @@ pub enum LogTo {
     Journald,
 }
 
-/// How much to say.
+/// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
-    /// Nothing at all.
+    /// Nothing.
     Off,
-    /// What failed.
+    /// Failures.
     Error,
-    /// And what is odd.
+    /// Also what is unexpected.
     Warn,
-    /// And what was done.
+    /// Also what was done.
     Info,
-    /// And why.
+    /// Also why.
     Debug,
-    /// And how.
+    /// Also how.
     Trace,
 }
 

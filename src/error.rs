@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can go wrong, by what it means: [`Error`] stops everything before the first act (exit status
-//! 2), a [`Failure`] is one mount's and lets the others go on (exit status 1).
+//! What stops everything before anything is changed: input that can't be used (exit status 2), or a node that
+//! can't be changed (1). What fails for one mount alone is a [`Cause`](crate::mountpoints::failure::Cause).
 
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::escape::Escaped;
-use crate::mount::MountpointKind;
 
 /// Input that can't be used, or a node that can't be changed; no mountpoint was created, but for
 /// [`Error::Untold`].
@@ -49,6 +48,11 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
+    /// The configuration is not that of the container that CRIU restores.
+    OtherContainer {
+        /// The bundle that it is in.
+        bundle: PathBuf,
+    },
     /// Standard output does not take what there is to say.
     Untold {
         /// The error of write(2).
@@ -71,7 +75,10 @@ impl Error {
     /// The exit status for it.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Unreadable { .. } | Self::Invalid { .. } | Self::Untold { done: None, .. } => 2,
+            Self::Unreadable { .. }
+            | Self::Invalid { .. }
+            | Self::OtherContainer { .. }
+            | Self::Untold { done: None, .. } => 2,
             Self::Unchangeable { .. } | Self::InUse { .. } | Self::Untold { .. } => 1,
         }
     }
@@ -131,6 +138,11 @@ impl Display for Error {
                     Escaped(reason.as_bytes())
                 )
             }
+            Self::OtherContainer { bundle } => write!(
+                out,
+                "the configuration in {} is not that of what CRIU restores, by its mounts",
+                shown(bundle)
+            ),
             Self::Untold { errno, done } => {
                 write!(out, "standard output: write: {}", Errored(*errno))?;
                 done.iter().try_for_each(|done| write!(out, "; {done}"))
@@ -140,123 +152,6 @@ impl Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// Why one mount's mountpoint isn't there and couldn't be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The mount: its destination, as the configuration has it.
-    pub mount: Vec<u8>,
-    /// The host path that it failed at; none for a place that isn't the host's.
-    pub host_path: Option<PathBuf>,
-    /// What failed.
-    pub cause: Cause,
-}
-
-/// What failed, by what it means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The mount's own source is not there, or can't be opened.
-    Source(Errno),
-    /// The mount that it lies in has failed.
-    Below,
-    /// More than 40 symbolic links (path_resolution(7)).
-    Loop,
-    /// Something that is not a directory stands where the path goes on.
-    NotADirectory,
-    /// The mountpoint exists as the other kind; it is never replaced.
-    WrongKind {
-        /// What the mount needs.
-        needed: MountpointKind,
-    },
-    /// The path in the container's view is longer than `PATH_MAX`.
-    TooLong,
-    /// More is missing than one call makes.
-    TooMany,
-    /// The directory that was looked at is not the one that is there now.
-    Changed,
-    /// A system call.
-    System {
-        /// The call, as in its manual page.
-        operation: &'static str,
-        /// Its error.
-        errno: Errno,
-    },
-}
-
-impl Cause {
-    /// A failing system call.
-    pub fn system(operation: &'static str) -> impl Fn(Errno) -> Self {
-        move |errno| Self::System { operation, errno }
-    }
-
-    /// The errno that the kernel has for this cause, for those who act on it.
-    pub fn errno(self) -> Errno {
-        match self {
-            Self::Source(errno) | Self::System { errno, .. } => errno,
-            Self::Below => Errno::ENOENT,
-            Self::Loop => Errno::ELOOP,
-            Self::NotADirectory
-            | Self::WrongKind {
-                needed: MountpointKind::Directory,
-            } => Errno::ENOTDIR,
-            Self::WrongKind {
-                needed: MountpointKind::File,
-            } => Errno::EISDIR,
-            Self::TooLong => Errno::ENAMETOOLONG,
-            Self::TooMany => Errno::EDQUOT,
-            Self::Changed => Errno::ESTALE,
-        }
-    }
-
-    /// The system call that failed, or would fail.
-    pub fn operation(self) -> &'static str {
-        match self {
-            Self::Source(_) => "open",
-            Self::System { operation, .. } => operation,
-            Self::WrongKind { .. } | Self::Below => "mount",
-            Self::TooMany => "mkdirat",
-            Self::Loop | Self::NotADirectory | Self::TooLong | Self::Changed => "openat2",
-        }
-    }
-}
-
-impl Display for Cause {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(_) => out.write_str("its source can't be opened"),
-            Self::Below => out.write_str("the mount that it lies in has failed"),
-            Self::Loop => out.write_str("more than 40 symbolic links"),
-            Self::NotADirectory => out.write_str("something that is not a directory is in the way"),
-            Self::WrongKind {
-                needed: MountpointKind::Directory,
-            } => out.write_str("the mountpoint has to be a directory, and a file is there"),
-            Self::WrongKind {
-                needed: MountpointKind::File,
-            } => out.write_str("the mountpoint has to be a file, and a directory is there"),
-            Self::TooLong => out.write_str("the path is too long"),
-            Self::TooMany => {
-                out.write_str("more is missing than one call makes (see --max-inodes)")
-            }
-            Self::Changed => out.write_str("the directory was exchanged meanwhile"),
-            Self::System { .. } => out.write_str("the mountpoint can't be had"),
-        }
-    }
-}
-
-impl Display for Failure {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "mount {}: {}", Escaped(&self.mount), self.cause)?;
-        if let Some(path) = &self.host_path {
-            write!(out, ": {}", shown(path))?;
-        }
-        write!(
-            out,
-            ": {}: {}",
-            self.cause.operation(),
-            Errored(self.cause.errno())
-        )
-    }
-}
 
 /// A path of the host's, escaped.
 pub fn shown(path: &Path) -> Escaped<'_> {

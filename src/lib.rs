@@ -1,129 +1,86 @@
 // SPDX-License-Identifier: Apache-2.0
-//! premount prepares a host for a container restore: it makes the mountpoints that the container's
-//! nested mounts need inside bind sources of the host's, which CRIU expects to be there
-//! (opencontainers/runc issue 2748).
+//! premount prepares a host for a container restore: it creates the mountpoints that the container's nested
+//! mounts need inside bind sources of the host, which CRIU expects to be there (opencontainers/runc issue
+//! 2748).
 //!
-//! It makes only what the container, or its runtime at first start, could have made itself.
+//! It creates only what the container, or its runtime at first start, could have created itself.
 //!
-//! Data goes one way: the call leads to a [`bundle`], its [`config`] has the mounts, [`planner`]
-//! follows each ([`walk`]) through the [`tree`] to its mountpoint in one of the [`hosts`], and adds what
-//! the [`checkpoint`] needs beyond that (from its [`images`]), [`mod@create`] makes
-//! what is missing, [`report`] says it.
+//! Data goes one way. A [`trigger`] turns what its caller provides into a [`Request`]; [`prepare`] plans what
+//! is missing ([`mountpoints`]), creates it, and returns a [`Report`], which goes to the log or to standard
+//! output. docs/architecture.md has the whole picture.
 
-pub mod action;
-pub mod archive;
-pub mod budget;
-pub mod bundle;
-pub mod by_hand;
-pub mod checkpoint;
+mod checkpoint;
 pub mod cli;
-pub mod config;
-pub mod create;
-pub mod error;
-pub mod escape;
-pub mod findings;
-mod followed;
-pub mod hosts;
-pub mod images;
-pub mod input;
-pub mod json;
-pub mod kernel_fs;
-pub mod log;
-pub mod mount;
-pub mod names;
-pub mod node;
-pub mod owner;
-pub mod path;
-pub mod plan;
-pub mod planner;
-pub mod procfs;
-pub mod report;
-pub mod restore;
-pub mod sys;
-pub mod tree;
-pub mod trust;
-pub mod walk;
+mod error;
+mod escape;
+mod input;
+mod log;
+mod mountpoints;
+mod node;
+mod oci;
+mod output;
+mod path;
+mod report;
+mod request;
+mod run;
+mod sys;
+mod trigger;
+mod trust;
 
-use std::ffi::OsStr;
-use std::path::Path;
+pub use error::Error;
+pub use report::Report;
+pub use request::{Failing, Mode, Request, Sink, View};
+pub use run::{Invocation, Outcome, run};
+pub use trigger::criu_script::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_before_restore};
 
-use cli::ByHand;
-use error::{Error, Failure};
-
-/// What premount is asked to do.
-#[derive(Debug)]
-pub enum Call<'a> {
-    /// To prepare the host for a restore.
-    Prepare(Trigger<'a>),
-    /// To put premount on a node.
-    Install(&'a cli::Install),
-    /// To take it off.
-    Uninstall(&'a cli::Uninstall),
-    /// To say what it is worth there.
-    Status(&'a cli::Status),
+/// For premount's own tests, benchmarks and fuzz targets: not part of the interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::checkpoint::{Namespace, archive, parse};
+    pub use crate::escape::{Escaped, Quoted};
+    pub use crate::mountpoints::budget::Budget;
+    pub use crate::mountpoints::create::create;
+    pub use crate::mountpoints::failure::Cause;
+    pub use crate::mountpoints::plan::{Plan, Status};
+    pub use crate::mountpoints::required::{
+        ConfigMount, InCheckpoint, Inside, KindBy, Parent, compare,
+    };
+    pub use crate::node::criu::action_scripts;
+    pub use crate::oci::config::{self, Config};
+    pub use crate::oci::json;
+    pub use crate::oci::owner::Owner;
+    pub use crate::oci::state::State;
+    pub use crate::path::{Name, NotAPath, RelPath, RelRef};
+    pub use crate::sys::{MountpointKind, close_inherited, do_without_openat2};
 }
 
-/// How premount is called for a restore.
-#[derive(Debug)]
-pub enum Trigger<'a> {
-    /// As an OCI hook, the state on standard input.
-    Hook,
-    /// As CRIU's action script.
-    Action {
-        /// `CRTOOLS_SCRIPT_ACTION`.
-        stage: &'a OsStr,
-        /// `CRTOOLS_IMAGE_DIR`.
-        images: Option<&'a Path>,
-    },
-    /// By a person or a script.
-    ByHand {
-        /// What to do.
-        task: Task,
-        /// Where the configuration is, and how to report.
-        options: &'a ByHand,
-    },
-}
+use mountpoints::create::create;
+use mountpoints::diagnosis::fits;
+use mountpoints::plan::Plan;
+use oci::bundle::Bundle;
 
-/// What to do by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Show everything.
-    Plan,
-    /// Make what is missing.
-    Apply,
-    /// Say what is missing.
-    Check,
-}
-
-/// How it ended.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    /// What failed, mount by mount.
-    pub failures: Vec<Failure>,
-    /// What failed where CRIU may get by without.
-    pub doubts: Vec<Failure>,
-    /// Something is missing that was only looked for.
-    pub missing: bool,
-    /// All of it was done, and could not be told.
-    pub untold: Option<Error>,
-}
-
-impl Verdict {
-    /// The exit status: 0 or 1.
-    pub fn status(&self) -> u8 {
-        u8::from(self.missing || self.untold.is_some() || !self.failures.is_empty())
+/// Plans what a container's mounts lack, and creates it if that is asked for.
+///
+/// # Errors
+///
+/// The rootfs can't be used, or the checkpoint isn't that of the container. Nothing was created then.
+pub fn prepare(request: Request) -> Result<Report, Error> {
+    let Bundle { directory, config } = request.bundle;
+    log::note("bundle", directory.as_os_str().as_encoded_bytes());
+    let (owner, externals) = (config.owner.clone(), config.externals.clone());
+    let mut plan = Plan::new(config, &request.namespaces, request.budget)?;
+    if request.must_fit && !fits(&plan, &request.namespaces, &externals) {
+        return Err(Error::OtherContainer { bundle: directory });
     }
-}
-
-/// Does what is asked, from the call to the report. Descriptors that it inherited are the caller's to
-/// close ([`sys::close_inherited`]).
-pub fn run(call: &Call) -> Result<Verdict, Error> {
-    match call {
-        Call::Prepare(Trigger::Hook) => restore::as_hook(),
-        Call::Prepare(Trigger::Action { stage, images }) => Ok(restore::as_action(stage, *images)),
-        Call::Prepare(Trigger::ByHand { task, options }) => by_hand::run(*task, options),
-        Call::Install(options) => node::install(options),
-        Call::Uninstall(options) => node::uninstall(options),
-        Call::Status(options) => node::status(options),
+    if request.mode == Mode::Create {
+        create(&mut plan, &owner);
     }
+    Ok(Report {
+        bundle: directory,
+        plan,
+        namespaces: request.namespaces,
+        externals,
+        failing: request.failing,
+        diagnosed: request.diagnose,
+    })
 }

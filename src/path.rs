@@ -1,97 +1,265 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A path in the container's view, checked once: nothing behind it has to wonder about blanks, dots
-//! or NULs again.
+//! Clean relative paths. A [`RelPath`] is checked once, where it comes in; from then on nothing can turn it
+//! into a path that leads up, or by a slip into another one: there are no offsets to get wrong.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Display, Formatter};
 
 use crate::escape::Escaped;
 
-/// Most bytes in a path, its final NUL included (`PATH_MAX`, limits.h).
+/// Longest path in bytes, its final NUL included (`PATH_MAX`, limits.h).
 pub const PATH_MAX: usize = 4096;
-/// Most bytes in one component (`NAME_MAX`, limits.h).
+/// Longest component in bytes (`NAME_MAX`, limits.h).
 const NAME_MAX: usize = 255;
 
-/// An absolute path in the container, cleaned as runc cleans a destination: repeated slashes, `.`
-/// and `..` are taken out by the letter, before any link is looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerPath(
-    /// The components, with a slash between them; empty for the container's root.
-    Vec<u8>,
-);
-
-/// Why a destination is no path at all.
+/// One component of a path: not empty, not `.` or `..`, without slash and NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPath {
-    /// A NUL in it.
+pub struct Name<'a>(&'a [u8]);
+
+impl<'a> Name<'a> {
+    /// Checks a component.
+    pub fn new(name: &'a [u8]) -> Option<Self> {
+        let plain = !matches!(name, b"" | b"." | b"..")
+            && !name.iter().any(|&byte| matches!(byte, b'/' | 0));
+        plain.then_some(Self(name))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The path of this one component.
+    pub fn as_path(self) -> RelRef<'a> {
+        RelRef(self.0)
+    }
+}
+
+/// A clean path relative to some directory: its components are [`Name`]s, with one slash between two.
+/// Empty for that directory itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelPath(Vec<u8>);
+
+/// A borrowed [`RelPath`], or a part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelRef<'a>(&'a [u8]);
+
+/// Why a destination is not a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAPath {
+    /// It contains a NUL.
     Nul,
-    /// Longer than `PATH_MAX`, or a component of it longer than `NAME_MAX`.
+    /// It is longer than `PATH_MAX`, or a component of it is longer than `NAME_MAX`.
     TooLong,
 }
 
-impl ContainerPath {
-    /// Checks and cleans a destination. One without a leading slash starts at the container's root all
-    /// the same: runtime-spec config.md, "Mounts", demands an absolute path, and runc and crun don't.
-    pub fn parse(path: &str) -> Result<Self, NoPath> {
+impl RelPath {
+    /// Cleans a mount's destination as runc does: repeated slashes, `.` and `..` go lexically, before any
+    /// symbolic link is resolved. The path is relative to the container's root; so is one without a leading
+    /// slash: runtime-spec config.md, "Mounts", demands an absolute path, and runc and crun don't.
+    pub fn from_destination(path: &str) -> Result<Self, NotAPath> {
         if path.contains('\0') {
-            return Err(NoPath::Nul);
+            return Err(NotAPath::Nul);
         }
         if path.len() >= PATH_MAX {
-            return Err(NoPath::TooLong);
+            return Err(NotAPath::TooLong);
         }
-        let mut clean: Vec<&str> = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
         for name in path.split('/') {
             match name {
                 "" | "." => {}
-                ".." => drop(clean.pop()),
-                _ if name.len() > NAME_MAX => return Err(NoPath::TooLong),
-                _ => clean.push(name),
+                ".." => drop(names.pop()),
+                _ if name.len() > NAME_MAX => return Err(NotAPath::TooLong),
+                _ => names.push(name),
             }
         }
-        Ok(Self(clean.join("/").into_bytes()))
+        Ok(Self(names.join("/").into_bytes()))
     }
 
-    /// A path that is known to be of plain components, without its leading slash.
-    pub(crate) fn from_plain(path: Vec<u8>) -> Self {
-        Self(path)
+    /// Takes an absolute path that the kernel has written, and so a clean one. None for any other: CRIU's
+    /// images come from strangers.
+    pub fn from_absolute(path: &[u8]) -> Option<Self> {
+        let path = path.strip_prefix(b"/")?;
+        let fits = |name: Name| name.0.len() <= NAME_MAX;
+        let clean = RelRef::new(path)?;
+        (path.len() < PATH_MAX && clean.names().all(fits)).then(|| clean.to_owned())
     }
 
-    /// The path without its leading slash; empty for the container's root.
-    pub fn relative(&self) -> &[u8] {
+    /// The path, borrowed.
+    pub fn view(&self) -> RelRef<'_> {
+        RelRef(&self.0)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Appends a component.
+    pub fn push(&mut self, name: Name) {
+        if !self.0.is_empty() {
+            self.0.push(b'/');
+        }
+        self.0.extend_from_slice(name.0);
+    }
+
+    /// Removes the last component. False if there is none.
+    pub fn pop(&mut self) -> bool {
+        let length = self.view().parent().map(|parent| parent.0.len());
+        if let Some(length) = length {
+            self.0.truncate(length);
+        }
+        length.is_some()
+    }
+
+    /// Removes all components.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// For maps and sets of paths, which are searched by what is borrowed.
+impl Borrow<[u8]> for RelPath {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Display for ContainerPath {
+impl Borrow<[u8]> for RelRef<'_> {
+    fn borrow(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl<'a> RelRef<'a> {
+    /// The directory itself.
+    pub const ROOT: Self = Self(b"");
+
+    /// Checks a path.
+    pub fn new(path: &'a [u8]) -> Option<Self> {
+        let clean = path.is_empty()
+            || path
+                .split(|&byte| byte == b'/')
+                .all(|name| Name::new(name).is_some());
+        clean.then_some(Self(path))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// A copy of its own.
+    pub fn to_owned(self) -> RelPath {
+        RelPath(self.0.to_vec())
+    }
+
+    /// Whether this is the directory itself.
+    pub fn is_root(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Length in bytes.
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// How many components it has.
+    pub fn depth(self) -> usize {
+        match self.0 {
+            b"" => 0,
+            path => 1 + path.iter().filter(|&&byte| byte == b'/').count(),
+        }
+    }
+
+    /// The components.
+    pub fn names(self) -> impl Iterator<Item = Name<'a>> {
+        self.0
+            .split(|&byte| byte == b'/')
+            .filter(|name| !name.is_empty())
+            .map(Name)
+    }
+
+    /// The directory that it lies in, and its name there; none for the root.
+    pub fn split_last(self) -> Option<(Self, Name<'a>)> {
+        if self.is_root() {
+            return None;
+        }
+        let slash = self.0.iter().rposition(|&byte| byte == b'/');
+        let (parent, name) = match slash {
+            Some(slash) => self.0.split_at(slash),
+            None => return Some((Self::ROOT, Name(self.0))),
+        };
+        Some((Self(parent), Name(name.strip_prefix(b"/").unwrap_or(name))))
+    }
+
+    /// The first component, and what comes after it; none for the root.
+    pub fn split_first(self) -> Option<(Name<'a>, Self)> {
+        if self.is_root() {
+            return None;
+        }
+        let slash = self.0.iter().position(|&byte| byte == b'/');
+        let (name, rest) = self.0.split_at(slash.unwrap_or(self.0.len()));
+        Some((Name(name), Self(rest.strip_prefix(b"/").unwrap_or(rest))))
+    }
+
+    /// The directory that it lies in; none for the root.
+    pub fn parent(self) -> Option<Self> {
+        self.split_last().map(|(parent, _)| parent)
+    }
+
+    /// The path itself and all that it lies in, the root last.
+    pub fn ancestors(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |path| path.parent())
+    }
+
+    /// All that it leads through, from the first component to the path itself; without the root.
+    pub fn prefixes(self) -> impl Iterator<Item = Self> {
+        let path = self.0;
+        let slashes = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
+        let before = slashes.filter_map(move |(at, _)| path.get(..at).map(Self));
+        before.chain((!path.is_empty()).then_some(self))
+    }
+
+    /// The first `depth` components; the whole path if it has no more.
+    pub fn prefix(self, depth: usize) -> Self {
+        match depth {
+            0 => Self::ROOT,
+            _ => self.prefixes().nth(depth - 1).unwrap_or(self),
+        }
+    }
+
+    /// What comes after `top`, if it lies there; the root for `top` itself.
+    pub fn strip_prefix(self, top: Self) -> Option<Self> {
+        let rest = self.0.strip_prefix(top.0)?;
+        if top.is_root() || rest.is_empty() {
+            return Some(Self(rest));
+        }
+        rest.strip_prefix(b"/").map(Self)
+    }
+
+    /// Whether it is `top`, or lies below it.
+    pub fn is_in(self, top: Self) -> bool {
+        self.strip_prefix(top).is_some()
+    }
+
+    /// `below` as seen from here.
+    pub fn join(self, below: Self) -> RelPath {
+        let mut joined = Vec::with_capacity(self.0.len() + 1 + below.0.len());
+        joined.extend_from_slice(self.0);
+        if !self.is_root() && !below.is_root() {
+            joined.push(b'/');
+        }
+        joined.extend_from_slice(below.0);
+        RelPath(joined)
+    }
+}
+
+/// As an absolute path, escaped.
+impl Display for RelRef<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "/{}", Escaped(&self.0))
+        write!(out, "/{}", Escaped(self.0))
     }
-}
-
-/// `base` and `path` with a slash between them where both have something to say.
-pub fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
-    let mut joined = Vec::with_capacity(base.len() + 1 + path.len());
-    joined.extend_from_slice(base);
-    if !base.is_empty() && !path.is_empty() {
-        joined.push(b'/');
-    }
-    joined.extend_from_slice(path);
-    joined
-}
-
-/// Whether a clean path is another, or lies below it.
-pub fn is_below(path: &[u8], top: &[u8]) -> bool {
-    path.strip_prefix(top)
-        .is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
-}
-
-/// The ends of the components in a clean relative path: each `path[..end]` is a prefix of it.
-pub fn component_ends(path: &[u8]) -> impl Iterator<Item = usize> {
-    let slashes = path
-        .iter()
-        .enumerate()
-        .filter(|&(_, &byte)| byte == b'/')
-        .map(|(at, _)| at);
-    slashes.chain((!path.is_empty()).then_some(path.len()))
 }
 
 #[cfg(test)]
@@ -99,11 +267,15 @@ mod tests {
     use super::*;
 
     fn clean(path: &str) -> String {
-        ContainerPath::parse(path).unwrap().to_string()
+        RelPath::from_destination(path).unwrap().view().to_string()
+    }
+
+    fn rel(path: &str) -> RelRef<'_> {
+        RelRef::new(path.as_bytes()).unwrap()
     }
 
     #[test]
-    fn destinations_are_cleaned_by_the_letter() {
+    fn destinations_are_cleaned_lexically() {
         assert_eq!(clean("/a//b/./c/"), "/a/b/c");
         assert_eq!(clean("/a/b/../c"), "/a/c");
         assert_eq!(clean("/../../a"), "/a");
@@ -115,17 +287,71 @@ mod tests {
     }
 
     #[test]
-    fn what_no_path_can_be_is_refused() {
-        let parse = |path: &str| ContainerPath::parse(path).unwrap_err();
-        assert_eq!(parse("/a\0b"), NoPath::Nul);
-        assert_eq!(parse(&format!("/{}", "a/".repeat(2048))), NoPath::TooLong);
-        assert_eq!(parse(&format!("/{}", "n".repeat(256))), NoPath::TooLong);
-        ContainerPath::parse(&format!("/{}", "n".repeat(255))).unwrap();
+    fn a_destination_that_is_not_a_path_is_refused() {
+        let parse = |path: &str| RelPath::from_destination(path).unwrap_err();
+        assert_eq!(parse("/a\0b"), NotAPath::Nul);
+        assert_eq!(parse(&format!("/{}", "a/".repeat(2048))), NotAPath::TooLong);
+        assert_eq!(parse(&format!("/{}", "n".repeat(256))), NotAPath::TooLong);
+        RelPath::from_destination(&format!("/{}", "n".repeat(255))).unwrap();
     }
 
     #[test]
-    fn the_ends_of_components_are_the_prefixes_of_a_path() {
-        assert_eq!(component_ends(b"a/bc/d").collect::<Vec<_>>(), [1, 4, 6]);
-        assert_eq!(component_ends(b"").count(), 0);
+    fn of_images_only_clean_absolute_paths_are_taken() {
+        for good in ["/", "/a", "/a/b c/d"] {
+            assert!(RelPath::from_absolute(good.as_bytes()).is_some(), "{good}");
+        }
+        let long = format!("/{}", "n".repeat(256));
+        let longer = format!("/{}", "a/".repeat(2047) + "ab");
+        for bad in [
+            "", "a", "/a/../b", "/..", "/a//b", "/./a", "/a/", "/a\0b", &long, &longer,
+        ] {
+            assert!(RelPath::from_absolute(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_taken_apart_at_its_slashes() {
+        let path = rel("a/bc/d");
+        let all = |paths: Vec<RelRef>| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(all(path.prefixes().collect()), ["/a", "/a/bc", "/a/bc/d"]);
+        assert_eq!(
+            all(path.ancestors().collect()),
+            ["/a/bc/d", "/a/bc", "/a", "/"]
+        );
+        assert_eq!(RelRef::ROOT.prefixes().count(), 0);
+        assert_eq!(path.split_last(), Some((rel("a/bc"), Name(b"d"))));
+        assert_eq!(rel("a").split_last(), Some((RelRef::ROOT, Name(b"a"))));
+        assert_eq!(RelRef::ROOT.split_last(), None);
+        assert_eq!(path.split_first(), Some((Name(b"a"), rel("bc/d"))));
+        assert_eq!(rel("a").split_first(), Some((Name(b"a"), RelRef::ROOT)));
+        assert_eq!(RelRef::ROOT.split_first(), None);
+        for depth in 0..5 {
+            assert_eq!(path.prefix(depth).depth(), depth.min(3));
+        }
+        assert_eq!(path.names().count(), 3);
+    }
+
+    #[test]
+    fn a_path_grows_and_shrinks_by_components() {
+        let mut path = RelPath::default();
+        assert!(!path.pop());
+        path.push(Name(b"a"));
+        path.push(Name(b"b"));
+        assert_eq!(path.as_bytes(), b"a/b");
+        assert!(path.pop() && path.pop());
+        assert_eq!(path, RelPath::default());
+    }
+
+    #[test]
+    fn a_path_lies_below_another_by_whole_components() {
+        let below = |path, top| rel(path).strip_prefix(rel(top)).map(RelRef::as_bytes);
+        assert_eq!(below("a/b", "a"), Some(&b"b"[..]));
+        assert_eq!(below("a", "a"), Some(&b""[..]));
+        assert_eq!(below("a", ""), Some(&b"a"[..]));
+        assert_eq!(below("ab", "a"), None);
+        assert_eq!(below("", "a"), None);
+        assert_eq!(rel("a").join(rel("b/c")).as_bytes(), b"a/b/c");
+        assert_eq!(rel("").join(rel("b")).as_bytes(), b"b");
+        assert_eq!(rel("a").join(rel("")).as_bytes(), b"a");
     }
 }

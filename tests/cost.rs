@@ -67,7 +67,7 @@ type CostTest = fn(&Path) -> Result<(), String>;
 
 fn main() {
     // premount closes what it inherits, and that would count.
-    premount::sys::close_inherited();
+    premount::internals::close_inherited();
     let arguments = Arguments::from_args();
     let release = std::env::var_os(RELEASE).map(PathBuf::from);
     if release.is_none() {

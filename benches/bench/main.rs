@@ -40,7 +40,7 @@ const RELEASE: &str = "PREMOUNT_RELEASE_BINARY";
 
 fn main() {
     // premount closes what it inherits, and that would count.
-    premount::sys::close_inherited();
+    premount::internals::close_inherited();
     if std::env::var_os(enter::INSIDE).is_some() {
         return restore::inside();
     }

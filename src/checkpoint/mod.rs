@@ -1,380 +1,119 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a checkpoint needs beyond the configuration: mounts that the workload made itself in a bind
-//! mount, masked paths in a volume, other mount namespaces; and mounts that lie in another one than the
-//! configuration has them in by now (Podman reorders an imported one).
+//! The mounts of a checkpoint, from CRIU's images `mountpoints-*.img`: a file for each mount
+//! namespace, with every mount in it, its mountpoint resolved, whoever made it (CRIU
+//! images/mnt.proto; criu/include/magic.h).
 //!
-//! Takes values and returns values. The checkpoint names places inside what config.json names, and
-//! nothing else: a hostile one can at most cause empty directories and files where the container could have
-//! made them itself.
+//! A checkpoint is somebody else's input. What is read here is bounded, for all of its images together
+//! ([`Budget`]), and names places at most.
 
-mod known;
-mod view;
+pub mod archive;
+mod budget;
+mod parse;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::io::{BufReader, Read};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::path::Path;
 
-use crate::images::{MountImage, Namespace};
-use crate::mount::MountpointKind;
-use known::Index;
-pub use known::{InCheckpoint, Known, Parent};
-use view::View;
+pub use budget::Budget;
+pub use parse::{parse, read_image};
 
-/// A place in what config.json names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Inside {
-    /// The mount of the configuration whose source it is in, by its index; none for the rootfs.
-    pub mount: Option<usize>,
-    /// The path there; plain components only.
-    pub path: Vec<u8>,
-}
+use crate::error::Error;
+use crate::path::RelPath;
+use crate::{input, sys};
 
-/// How the kind of a mountpoint is to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KindBy {
-    /// The checkpoint tells.
-    Checkpoint(MountpointKind),
-    /// It is that of what the mount shows, which is here.
-    Source(Inside),
-    /// It is that of this mount of the configuration.
-    Configuration(usize),
-    /// Nothing tells.
-    Nothing,
-}
+/// Most names in a directory of images. CRIU has some six for each process.
+const MAX_NAMES: usize = 1 << 20;
+/// Most bytes of an image in memory at once.
+const BUFFER: u64 = 64 << 10;
 
-/// A mountpoint that a checkpoint needs, and that doesn't follow from the configuration.
+/// A mount of the checkpoint.
 #[derive(Clone, Debug)]
-pub struct Wanted {
-    /// Where it has to be.
-    pub at: Inside,
-    /// What it has to be.
-    pub kind: KindBy,
-    /// Its path in its namespace's view, without the leading slash.
-    pub mountpoint: Vec<u8>,
-    /// The file system's type that is mounted there.
-    pub file_system: String,
+pub struct MountImage {
+    /// Its number in the namespace.
+    pub id: u32,
+    /// The number of the mount that it is mounted in.
+    pub parent: u32,
+    /// Its file system's device.
+    pub device: u32,
+    /// What of the file system it shows.
+    pub root: RelPath,
+    /// Where it is mounted, in the namespace's view.
+    pub mountpoint: RelPath,
+    /// Its file system's type.
+    pub file_system: Cow<'static, str>,
+    /// For a mount that the runtime gives CRIU on restore: its name between the two.
+    pub external: Option<Vec<u8>>,
 }
 
-/// What a checkpoint says beside a configuration.
-#[derive(Debug)]
-pub struct Compared {
-    /// What it needs beyond that, outermost first; none where that is too much.
-    pub wanted: Option<Vec<Wanted>>,
-    /// For each mount of the configuration whether the checkpoint has it.
-    pub has: Vec<InCheckpoint>,
-}
-
-/// Compares all mount namespaces of a checkpoint with the configuration. `masked` are `linux.maskedPaths`;
-/// more than `most` mountpoints beyond it are too much.
-pub fn compare(
-    namespaces: &[Namespace],
-    known: &[Known],
-    masked: &[String],
-    most: usize,
-) -> Compared {
-    let index = Index::new(known);
-    let anchors = anchors(namespaces, &index);
-    let mut seen = BTreeSet::new();
-    let mut wanted = Vec::new();
-    let mut has = vec![InCheckpoint::No; known.len()];
-    for namespace in namespaces {
-        let view = View {
-            by_id: namespace
-                .mounts
-                .iter()
-                .map(|mount| (mount.id, mount))
-                .collect(),
-            parents: namespace.mounts.iter().map(|mount| mount.parent).collect(),
-            known: &index,
-            anchors: &anchors,
-        };
-        for mount in &namespace.mounts {
-            let Some(found) = view.compare(mount, masked, &mut has) else {
-                continue;
-            };
-            if wanted.len() <= most && seen.insert(found.at.clone()) {
-                wanted.push(found);
-            }
-        }
+impl MountImage {
+    /// Whether it is the empty directory that crun has below its state and binds over masked directories.
+    pub fn is_empty_directory(&self) -> bool {
+        let is_it = |path: &[u8]| path.split(|&byte| byte == b'/').next_back() == Some(EMPTY);
+        is_it(self.root.as_bytes()) && self.external.as_deref().is_some_and(is_it)
     }
-    // As they would have been made.
-    wanted.sort_by(|a, b| a.at.cmp(&b.at));
-    let wanted = (wanted.len() <= most).then_some(wanted);
-    Compared { wanted, has }
 }
 
-/// The rootfs and the sources, as the checkpoint knows them: what they show of which device, and where
-/// that is now.
-type Anchors<'a> = BTreeMap<(u32, &'a [u8]), Option<usize>>;
+/// The name of crun's empty directory.
+const EMPTY: &[u8] = b".empty-directory";
 
-/// One anchor for each of them, however many a hostile image has of it. In another namespace than that
-/// of the root process CRIU calls no mount external, and the device and what of it they show have to
-/// tell.
-fn anchors<'a>(namespaces: &'a [Namespace], known: &Index) -> Anchors<'a> {
-    let key = |mount: &'a MountImage| (mount.device, mount.root.as_bytes());
-    let main = namespaces.first().and_then(root_of);
-    let mut anchors: Anchors = main.map(|root| (key(root), None)).into_iter().collect();
-    let mut anchored = BTreeSet::new();
-    for mount in namespaces.iter().flat_map(|namespace| &namespace.mounts) {
-        if let Some(index) = known.of(mount) {
-            if anchored.insert(index) {
-                anchors.entry(key(mount)).or_insert(Some(index));
-            }
-        }
-    }
-    anchors
+/// The mounts of one mount namespace.
+#[derive(Debug, Default)]
+pub struct Namespace {
+    /// In the order of the image.
+    pub mounts: Vec<MountImage>,
 }
 
-/// The mount that everything else of a namespace is mounted in.
-pub fn root_of(namespace: &Namespace) -> Option<&MountImage> {
-    let ids: BTreeSet<u32> = namespace.mounts.iter().map(|mount| mount.id).collect();
-    let is_root = |mount: &&MountImage| {
-        mount.mountpoint.as_bytes().is_empty() && !ids.contains(&mount.parent)
+/// Reads all mount namespaces in an image directory, that of the root process first.
+pub fn read(directory: &Path) -> Result<Vec<Namespace>, Error> {
+    let mut budget = Budget::default();
+    let image = |number| {
+        let file = directory.join(format!("mountpoints-{number}.img"));
+        let (image, size) = input::open_file(&file)?;
+        // What it gets meanwhile is no part of it: to read until its end takes no call of its own.
+        let buffer = usize::try_from(size.min(BUFFER)).unwrap_or_default();
+        let image = BufReader::with_capacity(buffer, image.take(size));
+        read_image(image, &file, &mut budget)
     };
-    namespace.mounts.iter().find(is_root)
+    numbers(directory)?.into_iter().map(image).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::images::CleanPath;
-
-    fn mount(id: u32, parent: u32, device: u32, root: &str, at: &str) -> MountImage {
-        MountImage {
-            id,
-            parent,
-            device,
-            root: CleanPath::new(root.as_bytes()).unwrap(),
-            mountpoint: CleanPath::new(at.as_bytes()).unwrap(),
-            file_system: "tmpfs".into(),
-            external: None,
+/// The numbers of the images in a directory, in order: CRIU numbers namespaces as it meets them, from the
+/// root process on.
+fn numbers(directory: &Path) -> Result<Vec<u32>, Error> {
+    let unreadable = |operation| {
+        move |errno| Error::Unreadable {
+            file: directory.to_owned(),
+            operation,
+            errno,
         }
-    }
-
-    fn external(id: u32, parent: u32, device: u32, root: &str, at: &str) -> MountImage {
-        MountImage {
-            external: Some(at.as_bytes().to_owned()),
-            ..mount(id, parent, device, root, at)
-        }
-    }
-
-    const DATA: Known = Known {
-        resolved: b"data",
-        destination: b"data",
-        is_bind: true,
-        parent: Parent::Rootfs,
     };
-
-    /// The wanted places, as `rootfs:path` or `index:path`, with the kind.
-    fn places(mounts: Vec<MountImage>) -> Vec<String> {
-        places_beside(&[DATA], mounts)
+    let open = sys::open_to_list(directory).map_err(unreadable("open"))?;
+    let mut numbers = Vec::new();
+    let mut names = 0;
+    // One image more than there may be is one too many, for the budget to say.
+    let listed = sys::list(open.as_fd(), |name| {
+        names += 1;
+        numbers.extend(number(name));
+        if names > MAX_NAMES || numbers.len() > Budget::MAX_NAMESPACES {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    listed.map_err(unreadable("getdents64"))?;
+    if names > MAX_NAMES {
+        let reason = format!("more than {MAX_NAMES} names: not a directory of CRIU's images");
+        return Err(Error::invalid(directory, "", reason));
     }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
 
-    fn places_beside(known: &[Known], mounts: Vec<MountImage>) -> Vec<String> {
-        let namespace = Namespace { mounts };
-        let shown = |inside: &Inside| {
-            let base = inside
-                .mount
-                .map_or("rootfs".to_owned(), |index| index.to_string());
-            format!("{base}:{}", String::from_utf8_lossy(&inside.path))
-        };
-        compare(&[namespace], known, &["/data/masked".to_owned()], 100)
-            .wanted
-            .unwrap()
-            .iter()
-            .map(|wanted| match &wanted.kind {
-                KindBy::Checkpoint(kind) => format!("{} {kind}", shown(&wanted.at)),
-                KindBy::Source(source) => format!("{} as {}", shown(&wanted.at), shown(source)),
-                KindBy::Configuration(index) => format!("{} as {index}", shown(&wanted.at)),
-                KindBy::Nothing => format!("{} ?", shown(&wanted.at)),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_mount_of_the_workloads_in_a_volume_is_wanted_in_its_source() {
-        let mounts = vec![
-            mount(1, 0, 1, "/rootfs", "/"),
-            external(2, 1, 2, "/vol", "/data"),
-            mount(3, 2, 3, "/", "/data/x"),
-            mount(4, 3, 4, "/", "/data/x/in-a-tmpfs"),
-            mount(5, 2, 2, "/vol/sub", "/data/bound"),
-            mount(6, 5, 5, "/", "/data/bound/deep"),
-            mount(7, 1, 1, "/rootfs/etc/file", "/data-of-the-rootfs"),
-            mount(8, 2, 3, "/something", "/data/of-the-tmpfs"),
-        ];
-        assert_eq!(
-            places(mounts),
-            [
-                "rootfs:data-of-the-rootfs as rootfs:etc/file",
-                "0:bound directory",
-                "0:of-the-tmpfs ?",
-                "0:sub/deep directory",
-                "0:x directory",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_masked_file_in_a_volume_is_a_file() {
-        let mut null = external(3, 2, 9, "/null", "/data/secret");
-        null.external = Some(b"/dev/null".to_vec());
-        let mounts = vec![
-            mount(1, 0, 1, "/", "/"),
-            external(2, 1, 2, "/vol", "/data"),
-            null,
-            external(4, 2, 9, "/null", "/data/masked"),
-            external(5, 2, 9, "/who/knows", "/data/other"),
-        ];
-        assert_eq!(
-            places(mounts),
-            ["0:masked file", "0:other ?", "0:secret file"]
-        );
-    }
-
-    #[test]
-    fn a_mount_is_wanted_where_the_checkpoint_has_it_not_where_the_order_of_the_configuration_has_it()
-     {
-        let token = |parent| Known {
-            resolved: b"data/token",
-            destination: b"data/token",
-            is_bind: true,
-            parent,
-        };
-        let mounts = || {
-            vec![
-                mount(1, 0, 1, "/rootfs", "/"),
-                external(2, 1, 2, "/vol", "/data"),
-                external(3, 2, 3, "/tok", "/data/token"),
-            ]
-        };
-        let beside = |parent| places_beside(&[token(parent), DATA], mounts());
-        assert_eq!(beside(Parent::Rootfs), ["1:token as 0"]);
-        assert_eq!(beside(Parent::Unplaced), ["1:token as 0"]);
-        // It is there by the configuration, or its source is missing.
-        assert_eq!(beside(Parent::Mount(1)), [""; 0]);
-        assert_eq!(beside(Parent::Broken), [""; 0]);
-    }
-
-    #[test]
-    fn of_two_mounts_at_one_place_none_is_misplaced() {
-        let upper = Known {
-            parent: Parent::Mount(0),
-            ..DATA
-        };
-        let mounts = vec![
-            mount(1, 0, 1, "/rootfs", "/"),
-            external(2, 1, 2, "/vol", "/data"),
-            external(3, 2, 3, "/upper", "/data"),
-        ];
-        assert_eq!(places_beside(&[DATA, upper], mounts), [""; 0]);
-    }
-
-    #[test]
-    fn of_two_mounts_at_one_place_the_checkpoint_says_which_one_another_is_in() {
-        // runc calls a tmpfs that lies on a bind, through a link, by the bind's name: CRIU binds the
-        // source in its place.
-        let tmpfs = Known {
-            destination: b"run/s2",
-            is_bind: false,
-            parent: Parent::Mount(0),
-            ..DATA
-        };
-        let nested = Known {
-            resolved: b"data/n",
-            destination: b"data/n",
-            is_bind: true,
-            parent: Parent::Mount(1),
-        };
-        let mounts = |key: Option<&str>| {
-            let mut upon = mount(3, 2, 3, "/", "/data");
-            upon.external = key.map(|key| key.as_bytes().to_vec());
-            vec![
-                mount(1, 0, 1, "/rootfs", "/"),
-                external(2, 1, 2, "/vol", "/data"),
-                upon,
-                external(4, 3, 4, "/n", "/data/n"),
-            ]
-        };
-        let all = [DATA, tmpfs, nested];
-        assert_eq!(places_beside(&all, mounts(Some("/data"))), ["0:n as 2"]);
-        assert_eq!(places_beside(&all, mounts(None)), [""; 0]);
-    }
-
-    #[test]
-    fn what_the_checkpoint_has_of_the_configuration_is_told() {
-        let beside = |resolved: &'static [u8], parent| Known {
-            resolved,
-            destination: resolved,
-            is_bind: false,
-            parent,
-        };
-        let token = Known {
-            is_bind: true,
-            ..beside(b"data/token", Parent::Rootfs)
-        };
-        let known = [
-            DATA,
-            beside(b"data/own", Parent::Mount(0)),
-            beside(b"data/gone", Parent::Mount(0)),
-            token,
-        ];
-        let mounts = vec![
-            mount(1, 0, 1, "/rootfs", "/"),
-            external(2, 1, 2, "/vol", "/data"),
-            mount(3, 2, 3, "/", "/data/own"),
-            external(4, 2, 4, "/tok", "/data/token"),
-        ];
-        assert_eq!(
-            compare(&[Namespace { mounts }], &known, &[], 100).has,
-            [
-                InCheckpoint::External,
-                InCheckpoint::Own,
-                InCheckpoint::No,
-                InCheckpoint::Elsewhere,
-            ]
-        );
-    }
-
-    #[test]
-    fn hostile_parents_lead_nowhere() {
-        let mounts = vec![
-            mount(1, 0, 1, "/", "/"),
-            external(2, 1, 2, "/vol", "/data"),
-            mount(3, 3, 3, "/", "/data/itself"),
-            mount(4, 5, 3, "/", "/data/a"),
-            mount(5, 4, 3, "/", "/data/a/b"),
-            mount(6, 99, 3, "/", "/data/orphan"),
-            mount(7, 2, 3, "/", "/elsewhere"),
-            external(8, 1, 2, "/etc", "/not-in-the-configuration"),
-            mount(9, 8, 3, "/", "/not-in-the-configuration/x"),
-        ];
-        // The runtime would have to say what that is; premount only looks whether it is there.
-        assert_eq!(places(mounts), ["rootfs:not-in-the-configuration ?"]);
-    }
-
-    #[test]
-    fn another_namespace_needs_what_it_needs_in_the_same_sources() {
-        let main = Namespace {
-            mounts: vec![
-                mount(1, 0, 1, "/rootfs", "/"),
-                external(2, 1, 2, "/vol", "/data"),
-            ],
-        };
-        let other = Namespace {
-            mounts: vec![
-                mount(11, 10, 1, "/rootfs", "/"),
-                mount(12, 11, 2, "/vol", "/data"),
-                mount(13, 12, 3, "/", "/data/only-here"),
-                mount(14, 11, 4, "/", "/also-only-here"),
-            ],
-        };
-        let all = compare(&[main, other], &[DATA], &[], 100).wanted.unwrap();
-        let places: Vec<(Option<usize>, &[u8])> = all
-            .iter()
-            .map(|wanted| (wanted.at.mount, wanted.at.path.as_slice()))
-            .collect();
-        assert_eq!(
-            places,
-            [(None, &b"also-only-here"[..]), (Some(0), b"only-here")]
-        );
-    }
+/// The number of the namespace in the name of an image of mounts, written as CRIU writes it.
+pub fn number(name: &str) -> Option<u32> {
+    let number = name.strip_prefix("mountpoints-")?.strip_suffix(".img")?;
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = number.len() > 1 && number.starts_with('0');
+    number.parse().ok().filter(|_| plain && !padded)
 }

@@ -35,13 +35,6 @@ pub fn action_scripts(text: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether a file has any statement but comments.
-pub fn says_anything(text: &[u8]) -> bool {
-    text.split(|&byte| byte == b'\n')
-        .map(<[u8]>::trim_ascii_start)
-        .any(|line| !line.is_empty() && !line.starts_with(b"#"))
-}
-
 /// Whether a path can stand in such a file, and lead to the program that is put there: CRIU cuts a value at
 /// a blank or a `#`, in quotes too.
 pub fn can_hold(program: &Path) -> bool {

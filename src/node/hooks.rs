@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde_json::Value;
 
+use crate::cli::PROGRAM;
 use crate::error::Error;
 use crate::node::files::Files;
 use crate::node::hook_json::{Fault, Hook};
@@ -20,8 +21,6 @@ pub const FILE_NAME: &str = "premount.json";
 
 /// The hook as it is shipped.
 const SHIPPED: &str = include_str!("../../hooks.d/premount.json");
-/// The program in it.
-pub const PROGRAM: &str = "/usr/libexec/oci/hooks.d/premount";
 /// Engines have no such bound; nobody's hook is that long.
 const MAX_SIZE: usize = 1 << 20;
 

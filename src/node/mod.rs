@@ -27,46 +27,55 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::cli::{self, Changing, Place};
 use crate::error::Error;
-use crate::{Verdict, report, sys};
+use crate::{output, sys};
 use engines::Engine;
 use files::Files;
 
 /// The name by which premount is known wherever it lies.
 const NAME: &str = "premount";
 
-/// Puts premount on a node; with `--stay` takes it off again once a signal asks for the end.
-pub fn install(options: &cli::Install) -> Result<Verdict, Error> {
+/// Installs premount on a node; with `--stay` uninstalls it when a signal asks for the end.
+///
+/// # Errors
+///
+/// The node can't be changed, or what was done can't be written to standard output.
+pub fn install(options: &cli::Install) -> Result<(), Error> {
     let node = Node::of(&options.place)?;
     let end = options.stay.then(hold_signals).transpose()?;
-    let mut verdict = node.change(&options.change, true)?;
-    if let Some(end) = end {
-        end.wait().map_err(|errno| Error::Unchangeable {
-            file: "--stay".into(),
-            operation: "sigwait",
-            errno,
-        })?;
-        let at_the_end = node.change(&options.change, false)?;
-        verdict.untold = verdict.untold.or(at_the_end.untold);
+    let installed = node.change(&options.change, true);
+    let (Some(end), Ok(()) | Err(Error::Untold { .. })) = (end, &installed) else {
+        return installed;
+    };
+    end.wait().map_err(|errno| Error::Unchangeable {
+        file: "--stay".into(),
+        operation: "sigwait",
+        errno,
+    })?;
+    match node.change(&options.change, false) {
+        Ok(()) | Err(Error::Untold { .. }) if installed.is_err() => installed,
+        uninstalled => uninstalled,
     }
-    Ok(verdict)
 }
 
-/// Takes premount off a node.
-pub fn uninstall(options: &cli::Uninstall) -> Result<Verdict, Error> {
+/// Removes premount from a node.
+///
+/// # Errors
+///
+/// As [`install`].
+pub fn uninstall(options: &cli::Uninstall) -> Result<(), Error> {
     Node::of(&options.place)?.change(&options.change, false)
 }
 
-/// Says what premount is worth on a node.
-pub fn status(options: &cli::Status) -> Result<Verdict, Error> {
-    let status = status::status(&Node::of(&options.place)?)?;
-    report::print_status(options.format, &status)?;
-    Ok(Verdict {
-        missing: !status.problems.is_empty(),
-        ..Verdict::default()
-    })
+/// Finds out what premount is worth on a node.
+///
+/// # Errors
+///
+/// The node's files can't be read.
+pub fn status(options: &cli::Status) -> Result<status::Status, Error> {
+    status::status(&Node::of(&options.place)?)
 }
 
-/// Has the signals that ask for the end wait: one that comes early must not leave half of a change.
+/// Blocks the signals that ask for the end: one that comes early must not leave half of a change.
 fn hold_signals() -> Result<SigSet, Error> {
     let end = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     let held = end.thread_block();
@@ -124,7 +133,7 @@ impl Node {
     /// The options with which an uninstall on the node itself takes off what was installed there.
     fn options_out(&self, criu_only: bool) -> Vec<&OsStr> {
         let mut options = Vec::new();
-        if self.program != Path::new(hooks::PROGRAM) {
+        if self.program != Path::new(cli::PROGRAM) {
             options.extend([OsStr::new("--program"), self.program.as_os_str()]);
         }
         if criu_only {
@@ -145,7 +154,7 @@ impl Node {
 
     /// Takes the steps to install or to uninstall, one premount at a time, and says each when it is taken.
     /// Where that can't be said they are taken to the end all the same: half of them are no use to anybody.
-    fn change(&self, how: &Changing, install: bool) -> Result<Verdict, Error> {
+    fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
         let steps = if install {
             install::steps_in
         } else {
@@ -154,9 +163,9 @@ impl Node {
         if how.dry_run {
             for step in steps(self, how.criu_only)? {
                 install::foresee(self, &step)?;
-                report::print_line(&format!("would {}", step.intent()))?;
+                output::line(&format!("would {}", step.intent()))?;
             }
-            return Ok(Verdict::default());
+            return Ok(());
         }
         sys::reset_umask();
         // In a container the root is another one than the node's own, and the program's directory is not.
@@ -176,21 +185,18 @@ impl Node {
         for step in steps(self, how.criu_only)? {
             if install::take(self, &step)? {
                 changed = true;
-                told = told.and(report::print_line(&step.deed()));
+                told = told.and(output::line(&step.deed()));
             }
         }
         if !changed {
-            told = report::print_line("nothing to do");
+            told = output::line("nothing to do");
         }
         let done = if changed {
             "the node was changed"
         } else {
             "there was nothing to do"
         };
-        Ok(Verdict {
-            untold: told.err().map(|error| error.after(done)),
-            ..Verdict::default()
-        })
+        told.map_err(|error| error.after(done))
     }
 
     /// The directories in which the hook may be: the usual ones, and those that engines read.

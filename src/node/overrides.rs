@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::config;
 use crate::error::Error;
 use crate::node::files::Files;
+use crate::oci::config;
 
 const ANNOTATION: &str = "org.criu.config";
 

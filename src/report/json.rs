@@ -9,16 +9,17 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use super::{Named, Report, Summary, named};
-use crate::Task;
-use crate::budget::Lines;
-use crate::create::Outcome;
-use crate::error::Failure;
+use super::Report;
+use super::inodes::{Named, named};
+use super::summary::Summary;
+use crate::checkpoint::{MountImage, Namespace};
 use crate::escape::Escaped;
-use crate::findings::Finding;
-use crate::images::{MountImage, Namespace};
-use crate::mount::MountpointKind;
-use crate::plan::{Origin, Plan, PlannedMount, Status};
+use crate::mountpoints::budget::Lines;
+use crate::mountpoints::diagnosis::Finding;
+use crate::mountpoints::plan::{Origin, Plan, PlannedMount, Status};
+use crate::path::RelPath;
+use crate::request::View;
+use crate::sys::MountpointKind;
 
 pub(super) const VERSION: u32 = 1;
 
@@ -117,31 +118,29 @@ impl Serialize for Unlisted<'_> {
     }
 }
 
-pub(super) fn report(task: Task, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let Report {
-        bundle,
-        plan,
-        outcomes,
-        findings,
-    } = *report;
+pub(super) fn report(
+    view: View,
+    report: &Report,
+    findings: Option<&[Finding]>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let plan = &report.plan;
     let lines = RefCell::default();
     let mounts = || {
-        let all = plan.mounts.iter().zip(outcomes).enumerate();
-        all.map(|(index, (planned, outcome))| {
-            mount(plan, task, index, planned, outcome, &mut lines.borrow_mut())
-        })
+        let all = plan.mounts.iter().enumerate();
+        all.map(|(index, planned)| mount(plan, view, index, planned, &mut lines.borrow_mut()))
     };
     let report = Whole {
         version: VERSION,
-        command: match task {
-            Task::Plan => "plan",
-            Task::Apply => "apply",
-            Task::Check => "check",
+        command: match view {
+            View::Plan => "plan",
+            View::Created => "apply",
+            View::Missing => "check",
         },
-        bundle: path(bundle),
+        bundle: path(&report.bundle),
         rootfs: path(&plan.rootfs),
         mounts: Each(mounts),
-        summary: Summary::new(plan, outcomes, task == Task::Apply),
+        summary: Summary::new(plan),
         unlisted: Unlisted(&lines),
         findings: findings.map(|all| Each(move || all.iter().map(finding))),
     };
@@ -179,10 +178,10 @@ pub(super) fn write_pretty(report: &impl Serialize, out: &mut dyn Write) -> io::
 fn finding(finding: &Finding) -> FindingReport {
     FindingReport {
         kind: finding.kind.name(),
-        mount: bytes(&finding.mount),
+        mount: bytes(&finding.mount()),
         message: finding.kind.message(),
-        host_path: finding.host_path.as_deref().map(path),
-        criu: finding.criu.clone(),
+        host_path: finding.host_path().as_deref().map(path),
+        criu: finding.criu(),
     }
 }
 
@@ -192,63 +191,66 @@ fn absolute(relative: &[u8]) -> String {
 
 fn mount(
     plan: &Plan,
-    task: Task,
+    view: View,
     index: usize,
     planned: &PlannedMount,
-    outcome: &Outcome,
     lines: &mut Lines,
 ) -> MountReport {
-    let inodes: Vec<InodeReport> = named(task, plan, planned, outcome, lines)
+    let inodes: Vec<InodeReport> = named(view, plan, index, lines)
         .map(|Named { path: at, kind }| InodeReport {
             path: path(&at),
             kind: kind.name(),
         })
         .collect();
-    let (missing, created) = match task {
-        Task::Apply => (Vec::new(), inodes),
-        Task::Plan | Task::Check => (inodes, Vec::new()),
+    let (missing, created) = match view {
+        View::Created => (Vec::new(), inodes),
+        View::Plan | View::Missing => (inodes, Vec::new()),
     };
+    let written = &planned.mount.written;
+    let resolved = planned.resolved.as_ref().map(RelPath::as_bytes);
     MountReport {
         index,
         origin: match planned.origin {
             Origin::Configuration => "configuration",
             Origin::Checkpoint => "checkpoint",
         },
-        destination: planned.mount.written.clone(),
-        resolved: absolute(&planned.resolved),
+        destination: written.clone(),
+        // What is not a path is what it is written as.
+        resolved: absolute(resolved.unwrap_or(written.trim_start_matches('/').as_bytes())),
         r#type: planned.mount.file_system.clone(),
-        source: planned.mount.source().as_deref().map(path),
+        source: planned.mount.source().map(path),
         parent: planned.parent,
-        host_path: planned.host_path.as_deref().map(path),
+        host_path: plan.host_path(planned).as_deref().map(path),
         kind: planned.kind.map(MountpointKind::name),
-        status: status(task, planned, outcome),
+        status: status(&planned.status),
         missing,
         created,
-        error: outcome.failure.as_ref().map(error),
+        error: error(plan, planned),
     }
 }
 
-fn status(task: Task, planned: &PlannedMount, outcome: &Outcome) -> &'static str {
-    match (&planned.status, &outcome.failure) {
-        (_, Some(_)) | (Status::Failed(_), _) => "failed",
-        (Status::Present, _) => "present",
-        (Status::Missing(_), _) if task == Task::Apply => "created",
-        (Status::Missing(_), _) => "missing",
-        (Status::Restored, _) => "restored",
-        (Status::Kernel, _) => "kernel",
-        (Status::Link, _) => "link",
-        (Status::Unjudged(_), _) => "unjudged",
-        (Status::Undecided, _) => "undecided",
+fn status(status: &Status) -> &'static str {
+    match status {
+        Status::Present => "present",
+        Status::Missing(_) => "missing",
+        Status::Created(_) => "created",
+        Status::Failed(_) | Status::NotCreated(..) => "failed",
+        Status::Restored => "restored",
+        Status::Kernel => "kernel",
+        Status::Link => "link",
+        Status::NotInspected(_) => "not-inspected",
+        Status::KindUnknown => "kind-unknown",
     }
 }
 
-fn error(failure: &Failure) -> ErrorReport {
-    ErrorReport {
-        message: failure.cause.to_string(),
-        host_path: failure.host_path.as_deref().map(path),
-        operation: failure.cause.operation(),
-        errno: format!("{:?}", failure.cause.errno()),
-    }
+fn error(plan: &Plan, planned: &PlannedMount) -> Option<ErrorReport> {
+    let cause = planned.status.failure()?.cause;
+    Some(ErrorReport {
+        message: cause.to_string(),
+        host_path: plan.failed_at(planned).as_deref().map(path),
+        operation: cause.operation(),
+        errno: format!("{:?}", cause.errno()),
+    })
 }
 
 fn path(path: &Path) -> String {

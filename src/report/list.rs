@@ -3,22 +3,24 @@
 
 use std::io::{self, Write};
 
-use super::{Named, Report, Summary, named};
-use crate::Task;
-use crate::budget::Lines;
+use super::Report;
+use super::inodes::{Named, named};
+use super::summary::Summary;
 use crate::error::shown;
 use crate::escape::Escaped;
+use crate::mountpoints::budget::Lines;
+use crate::request::View;
 
-pub(super) fn report(task: Task, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let Report { plan, outcomes, .. } = *report;
+pub(super) fn report(view: View, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let plan = &report.plan;
     let mut lines = Lines::default();
-    let what = if task == Task::Apply {
+    let what = if view == View::Created {
         "created"
     } else {
         "missing"
     };
-    for (planned, outcome) in plan.mounts.iter().zip(outcomes) {
-        for Named { path, kind } in named(task, plan, planned, outcome, &mut lines) {
+    for (index, planned) in plan.mounts.iter().enumerate() {
+        for Named { path, kind } in named(view, plan, index, &mut lines) {
             let mount = Escaped(planned.mount.written.as_bytes());
             writeln!(out, "{what} {kind} {} for mount {mount}", shown(&path))?;
         }
@@ -26,6 +28,5 @@ pub(super) fn report(task: Task, report: &Report, out: &mut dyn Write) -> io::Re
     if lines.unsaid() > 0 {
         writeln!(out, "{what} {} more that are not listed", lines.unsaid())?;
     }
-    let sum = Summary::new(plan, outcomes, task == Task::Apply);
-    writeln!(out, "{sum}")
+    writeln!(out, "{}", Summary::new(plan))
 }

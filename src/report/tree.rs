@@ -8,13 +8,12 @@ use std::path::Path;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::Summary;
-use crate::checkpoint::root_of;
-use crate::create::outcomes_of;
+use super::summary::Summary;
+use crate::checkpoint::{MountImage, Namespace};
 use crate::error::shown;
 use crate::escape::Escaped;
-use crate::images::{MountImage, Namespace};
-use crate::plan::{Plan, PlannedMount, Status};
+use crate::mountpoints::plan::{Plan, PlannedMount, Status};
+use crate::mountpoints::required::root_of;
 
 /// Columns in all.
 const WIDTH: usize = 100;
@@ -65,10 +64,9 @@ impl Row {
 pub(super) fn plan(plan: &Plan, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     let root = Row::rootfs(shown(&plan.rootfs).to_string());
     let tree = Tree::new(plan.mounts.iter().map(|planned| planned.parent));
-    let row = |index| plan.mounts.get(index).map(row);
+    let row = |index| plan.mounts.get(index).map(|planned| row(plan, planned));
     lay_out(&tree, &root, row, colour, out)?;
-    let sum = Summary::new(plan, &outcomes_of(plan), false);
-    writeln!(out, "\n{sum}")
+    writeln!(out, "\n{}", Summary::new(plan))
 }
 
 /// The mounts of a checkpoint, each with what a host has to offer for it.
@@ -251,36 +249,39 @@ impl Tree {
     }
 }
 
-fn row(planned: &PlannedMount) -> Row {
+fn row(plan: &Plan, planned: &PlannedMount) -> Row {
     let (status, style) = match &planned.status {
         Status::Present => ("there", GREEN),
+        Status::Created(_) => ("created", GREEN),
         Status::Missing(_) => ("MISSING", YELLOW),
         Status::Restored => ("by CRIU", DIM),
         Status::Kernel => ("by kernel", DIM),
         Status::Link => ("a link", DIM),
-        Status::Unjudged(_) => ("unknown", DIM),
-        Status::Undecided => ("MISSING?", YELLOW),
-        Status::Failed(_) => ("FAILED", RED),
+        Status::NotInspected(_) => ("unknown", DIM),
+        Status::KindUnknown => ("MISSING?", YELLOW),
+        Status::Failed(_) | Status::NotCreated(..) => ("FAILED", RED),
     };
     let mut notes = Vec::new();
-    if let Some(path) = &planned.host_path {
+    let at = plan.host_path(planned);
+    if let Some(path) = &at {
         notes.push((shown(path).to_string(), PLAIN));
     }
     if let Some(failure) = planned.status.failure() {
-        let about = failure
-            .host_path
-            .as_ref()
-            .filter(|path| planned.host_path.as_ref() != Some(*path));
-        let about = about.map_or(String::new(), |path| format!(": {}", shown(path)));
-        notes.push((
-            format!("{}{about} ({:?})", failure.cause, failure.cause.errno()),
-            RED,
-        ));
+        let about = plan
+            .failed_at(planned)
+            .filter(|path| at.as_ref() != Some(path));
+        let about = about.map_or(String::new(), |path| format!(": {}", shown(&path)));
+        let (cause, errno) = (failure.cause, failure.cause.errno());
+        notes.push((format!("{cause}{about} ({errno:?})"), RED));
     }
+    let name = match &planned.mount.destination {
+        Ok(destination) => destination.view().to_string(),
+        Err(_) => Escaped(planned.mount.written.as_bytes()).to_string(),
+    };
     Row {
         branch: String::new(),
         below: String::new(),
-        name: planned.mount.destination.to_string(),
+        name,
         file_system: Escaped(planned.mount.file_system.as_bytes()).to_string(),
         status,
         style,

@@ -6,9 +6,12 @@
 //! decides anything: what an errno means is for the caller to say.
 
 mod access;
+pub mod kernel_fs;
 mod powers;
+pub mod procfs;
 
 use std::ffi::OsStr;
+use std::fmt::{self, Display, Formatter};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -27,7 +30,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_read};
 pub use powers::{Powers, leave_groups, search};
 
-use crate::kernel_fs;
+use crate::path::{Name, RelRef};
 
 /// How often openat2(2) is tried again when it lost a race with a rename (EAGAIN) or was
 /// interrupted: enough for any honest file system, and an end for a dishonest one.
@@ -36,6 +39,32 @@ const TRIES: usize = 64;
 /// Set once openat2(2) turned out to be missing (Linux before 5.6) or refused (an old seccomp
 /// profile): from then on paths are walked one component at a time.
 static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
+
+/// What a mountpoint has to be: mount(2) mounts a directory on a directory, and anything else on anything
+/// else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountpointKind {
+    /// A directory.
+    Directory,
+    /// Anything but a directory; premount creates an empty regular file.
+    File,
+}
+
+impl Display for MountpointKind {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl MountpointKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+        }
+    }
+}
 
 /// What an inode is, as far as a mountpoint is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,14 +141,14 @@ pub fn text_of_link(path: &Path) -> Result<Vec<u8>, Errno> {
 /// Every component is taken with `O_NOFOLLOW` semantics beneath `root`, so that a component which
 /// the container exchanges for a link to somewhere else stops the walk (CVE-2021-30465,
 /// CVE-2021-25741).
-pub fn open_beneath(root: BorrowedFd, path: &[u8], same_mount: bool) -> Result<OwnedFd, Errno> {
+pub fn open_beneath(root: BorrowedFd, path: RelRef, same_mount: bool) -> Result<OwnedFd, Errno> {
     open_beneath_as(root, path, same_mount, OFlag::empty())
 }
 
 /// [`open_beneath`], for a path that has to be a directory (`ENOTDIR` otherwise).
 pub fn open_directory_beneath(
     root: BorrowedFd,
-    path: &[u8],
+    path: RelRef,
     same_mount: bool,
 ) -> Result<OwnedFd, Errno> {
     open_beneath_as(root, path, same_mount, OFlag::O_DIRECTORY)
@@ -127,11 +156,10 @@ pub fn open_directory_beneath(
 
 fn open_beneath_as(
     root: BorrowedFd,
-    path: &[u8],
+    path: RelRef,
     same_mount: bool,
     kind: OFlag,
 ) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { b"." } else { path };
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | kind;
     if !WITHOUT_OPENAT2.load(Ordering::Relaxed) {
         let mut resolve = ResolveFlag::RESOLVE_BENEATH
@@ -141,7 +169,12 @@ fn open_beneath_as(
             resolve |= ResolveFlag::RESOLVE_NO_XDEV;
         }
         let how = OpenHow::new().flags(flags).resolve(resolve);
-        match retry(|| openat2(root, OsStr::from_bytes(path), how)) {
+        let name = if path.is_root() {
+            b"."
+        } else {
+            path.as_bytes()
+        };
+        match retry(|| openat2(root, OsStr::from_bytes(name), how)) {
             Err(Errno::ENOSYS | Errno::EPERM) => do_without_openat2(),
             other => return other,
         }
@@ -150,10 +183,10 @@ fn open_beneath_as(
 }
 
 /// The walk of openat2(2) by hand: each component on the open directory before it, no link
-/// followed, `..` refused.
+/// followed.
 fn open_by_component(
     root: BorrowedFd,
-    path: &[u8],
+    path: RelRef,
     same_mount: bool,
     flags: OFlag,
 ) -> Result<OwnedFd, Errno> {
@@ -162,12 +195,12 @@ fn open_by_component(
     } else {
         None
     };
-    let mut names = path.split(|&byte| byte == b'/').peekable();
+    let mut names = path.names().map(Name::as_bytes).peekable();
+    if path.is_root() {
+        return retry(|| openat(root, ".", flags, Mode::empty()));
+    }
     let mut current: Option<OwnedFd> = None;
     while let Some(name) = names.next() {
-        if name == b".." {
-            return Err(Errno::EXDEV);
-        }
         let flags = if names.peek().is_some() {
             flags | OFlag::O_DIRECTORY
         } else {
@@ -227,26 +260,16 @@ pub fn inode(fd: BorrowedFd) -> Result<Inode, Errno> {
 
 /// What has the name `name` in an open directory; of a link the link. One component: there is nothing on
 /// the way that could be followed, so this is as safe as opening it, and one call in place of three.
-pub fn inode_in(directory: BorrowedFd, name: &[u8]) -> Result<Inode, Errno> {
-    if is_no_name(name) {
-        return Err(Errno::EXDEV);
-    }
-    let name = OsStr::from_bytes(name);
+pub fn inode_in(directory: BorrowedFd, name: Name) -> Result<Inode, Errno> {
+    let name = OsStr::from_bytes(name.as_bytes());
     retry(|| fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW))
         .map(|found| Inode::from(&found))
 }
 
 /// The text of the link `name` in an open directory; `EINVAL` if it is none (any more).
-pub fn read_link_in(directory: BorrowedFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
-    if is_no_name(name) {
-        return Err(Errno::EXDEV);
-    }
-    nix::fcntl::readlinkat(directory, OsStr::from_bytes(name)).map(OsStringExt::into_vec)
-}
-
-/// Whether it would lead elsewhere than to an entry of the directory itself.
-fn is_no_name(name: &[u8]) -> bool {
-    matches!(name, b"" | b"." | b"..") || name.contains(&b'/')
+pub fn read_link_in(directory: BorrowedFd, name: Name) -> Result<Vec<u8>, Errno> {
+    let name = OsStr::from_bytes(name.as_bytes());
+    nix::fcntl::readlinkat(directory, name).map(OsStringExt::into_vec)
 }
 
 /// The text of a link that [`open_beneath`] opened.
@@ -267,23 +290,19 @@ pub fn file_system(directory: BorrowedFd) -> Result<FileSystem, Errno> {
 }
 
 /// Creates a directory, mode 0755; `EEXIST` where anything, a link too, has that name.
-pub fn make_directory(parent: BorrowedFd, name: &[u8]) -> Result<(), Errno> {
-    retry(|| {
-        mkdirat(
-            parent,
-            OsStr::from_bytes(name),
-            Mode::from_bits_truncate(0o755),
-        )
-    })
+pub fn make_directory(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
+    let name = OsStr::from_bytes(name.as_bytes());
+    retry(|| mkdirat(parent, name, Mode::from_bits_truncate(0o755)))
 }
 
 /// Creates an empty file, mode 0644; `EEXIST` where anything, a link too, has that name.
-pub fn make_file(parent: BorrowedFd, name: &[u8]) -> Result<(), Errno> {
+pub fn make_file(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
     // O_EXCL: what is there is neither opened nor truncated, and a dangling link isn't followed.
     let flags =
         OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o644);
-    retry(|| openat(parent, OsStr::from_bytes(name), flags, mode)).map(drop)
+    let name = OsStr::from_bytes(name.as_bytes());
+    retry(|| openat(parent, name, flags, mode)).map(drop)
 }
 
 /// Gives new inodes the modes that are asked for, whatever the caller's umask.
@@ -365,22 +384,18 @@ mod tests {
         let root = open_root(at).unwrap();
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for path in [
-            "a", "a/b", "file", "link", "gone", "a/gone", "link/b", "file/x", "a/../a", ".",
+            "a", "a/b", "file", "link", "gone", "a/gone", "link/b", "file/x", "",
         ] {
-            let by_kernel = open_beneath(root.as_fd(), path.as_bytes(), true);
-            let by_hand = open_by_component(root.as_fd(), path.as_bytes(), true, flags);
+            let path = RelRef::new(path.as_bytes()).unwrap();
+            let by_kernel = open_beneath(root.as_fd(), path, true);
+            let by_hand = open_by_component(root.as_fd(), path, true, flags);
             let shown = |opened: &Result<OwnedFd, Errno>| match opened {
                 Ok(fd) => format!("{:?}", inode(fd.as_fd()).map(|inode| inode.identity)),
-                // The kernel takes `..` beneath the root and tells a link in the way by ELOOP.
-                // By hand the first is refused and the second isn't a directory: both stop.
+                // A link in the way is ELOOP to the kernel, and not a directory by hand.
                 Err(Errno::ELOOP) => format!("{:?}", Errno::ENOTDIR),
                 Err(errno) => format!("{errno:?}"),
             };
-            if path == "a/../a" {
-                assert_eq!(by_hand.unwrap_err(), Errno::EXDEV);
-            } else {
-                assert_eq!(shown(&by_kernel), shown(&by_hand), "{path}");
-            }
+            assert_eq!(shown(&by_kernel), shown(&by_hand), "{path}");
         }
     }
 

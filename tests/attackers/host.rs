@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use premount::config::Config;
-use premount::mount::MountpointKind;
+use premount::internals::{Config, MountpointKind};
 use serde_json::json;
 
 use crate::common::inodes::{Inodes, inodes};

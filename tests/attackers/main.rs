@@ -26,11 +26,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Mutex;
 
-use premount::budget::Budget;
-use premount::create::create;
-use premount::mount::MountpointKind;
-use premount::plan::Plan;
-use premount::sys;
+use premount::internals::{Budget, MountpointKind, Plan, create, do_without_openat2};
 
 use common::soak;
 use exchange::attack;
@@ -100,7 +96,7 @@ fn premount_is_not_led_out_of_the_source() {
 #[test]
 #[ignore = "called by the test below"]
 fn premount_by_component() {
-    sys::do_without_openat2();
+    do_without_openat2();
     let (runs, exchanges) = attack_premount();
     println!("{runs} runs against {exchanges} exchanges, without openat2");
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use premount::node::criu::action_scripts;
+use premount::internals::action_scripts;
 
 use super::inodes::{Inodes, inodes};
 use super::{Ended, binary, premount};

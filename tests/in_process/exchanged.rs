@@ -6,13 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use premount::budget::Budget;
-use premount::config::Config;
-use premount::create::create;
-use premount::error::Cause;
-use premount::mount::MountpointKind;
-use premount::owner::Owner;
-use premount::plan::Plan;
+use premount::internals::{Budget, Cause, Config, MountpointKind, Owner, Plan, create};
 
 use crate::common::World;
 
@@ -24,10 +18,11 @@ fn exchanged(world: &World, exchange: impl FnOnce(&World)) -> Option<Cause> {
     let config = Config::parse(&text, &file, &bundle).unwrap();
     let mut plan = Plan::new(config, &[], Budget::default()).unwrap();
     exchange(world);
-    let outcomes = create(&mut plan, &Owner::default());
-    let mut failures = outcomes
+    create(&mut plan, &Owner::default());
+    let mut failures = plan
+        .mounts
         .iter()
-        .filter_map(|outcome| outcome.failure.as_ref());
+        .filter_map(|planned| planned.status.failure());
     failures.next().map(|failure| failure.cause)
 }
 

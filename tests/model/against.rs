@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! premount, as a library, against the model.
 
-use premount::budget::Budget;
-use premount::config::Config;
-use premount::create::create;
-use premount::plan::{Plan, Status};
+use premount::internals::{Budget, Config, Plan, Status, create};
 use serde_json::json;
 
 use crate::model::kernel::{Went, first_start};
@@ -27,7 +24,7 @@ pub fn difference(container: &Container) -> Option<String> {
     let config = Config::parse(&config.to_string(), &base.join("config.json"), base).unwrap();
     let owner = config.owner.clone();
     let mut plan = Plan::new(config, &[], Budget::default()).unwrap();
-    let outcomes = create(&mut plan, &owner);
+    create(&mut plan, &owner);
 
     let (trees, went) = first_start(container);
     for (index, expected) in trees.iter().enumerate() {
@@ -38,10 +35,10 @@ pub fn difference(container: &Container) -> Option<String> {
             ));
         }
     }
-    for ((planned, outcome), went) in plan.mounts.iter().zip(&outcomes).zip(&went) {
+    for (planned, went) in plan.mounts.iter().zip(&went) {
         // On a tmpfs of the container's nothing is judged: its content comes with the checkpoint.
         let judged = planned.status != Status::Restored;
-        if judged && outcome.failure.is_some() != (*went == Went::Failed) {
+        if judged && planned.status.failure().is_some() != (*went == Went::Failed) {
             let destination = &planned.mount.written;
             return Some(format!(
                 "mount {destination}: {went:?}, {:?}",

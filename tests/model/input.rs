@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use premount::bundle::State;
-use premount::checkpoint::{KindBy, Known, Parent, compare};
-use premount::config::{self, Config, Sections};
-use premount::error::Error;
+use premount::Error;
+use premount::internals::{
+    Config, ConfigMount, KindBy, Parent, RelRef, State, archive, compare, config, json, parse,
+};
 
 /// A state is refused with one line, or names an absolute bundle.
 pub fn state(bytes: &[u8]) {
@@ -21,33 +21,21 @@ pub fn state(bytes: &[u8]) {
 pub fn config(bytes: &[u8]) {
     let file = Path::new("config.json");
     let bundle = Path::new("/bundle");
-    let text = match premount::json::read_stream(bytes, file, config::MAX_SIZE) {
+    let text = match json::read_stream(bytes, file, config::MAX_SIZE) {
         Ok(text) => text,
         Err(error) => return one_line(&error),
     };
-    let _ = config::is_oci(&text);
-    if let Err(error) = config::restore(&text, file) {
-        one_line(&error);
-    }
-    let parsed = Config::parse(&text, file, bundle);
-    // At once or part by part, it says the same.
-    if let Some(sections) = Sections::of(&text, file) {
-        assert_eq!(sections.are_oci(), config::is_oci(&text));
-        assert_eq!(
-            said(&sections.restore(file)),
-            said(&config::restore(&text, file))
-        );
-        assert_eq!(said(&sections.config(file, bundle)), said(&parsed));
-    }
-    match parsed {
+    let is_oci = config::is_oci(&text);
+    match Config::parse(&text, file, bundle) {
         Ok(config) => {
+            assert_eq!(config.is_oci, is_oci);
             assert!(config.rootfs.is_absolute());
             for mount in config.mounts {
                 assert!(mount.source().is_none_or(|source| source.is_absolute()));
-                if mount.no_path.is_some() {
+                let Ok(path) = mount.destination else {
                     continue;
-                }
-                let path = mount.destination.relative();
+                };
+                let path = path.as_bytes();
                 assert!(path.len() < 4096 && !path.contains(&0));
                 let mut names = path.split(|&byte| byte == b'/');
                 let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && name.len() < 256;
@@ -58,46 +46,39 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-fn said<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
-    match result {
-        Ok(value) => format!("{value:?}"),
-        Err(error) => error.to_string(),
-    }
-}
-
 /// An image of mounts is refused with one line, or names places inside of what the configuration names.
 pub fn images(bytes: &[u8]) {
-    let namespace = match premount::images::parse(bytes, Path::new("mountpoints-1.img")) {
+    let namespace = match parse(bytes, Path::new("mountpoints-1.img")) {
         Ok(namespace) => namespace,
         Err(error) => return one_line(&error),
     };
     let known = [
-        Known {
-            resolved: b"data",
-            destination: b"data",
+        ConfigMount {
+            resolved: RelRef::new(b"data"),
+            destination: RelRef::new(b"data"),
             is_bind: true,
             parent: Parent::Rootfs,
         },
-        Known {
-            resolved: b"run/secrets",
-            destination: b"var/run/secrets",
+        ConfigMount {
+            resolved: RelRef::new(b"run/secrets"),
+            destination: RelRef::new(b"var/run/secrets"),
             is_bind: true,
             // No image has it there: wherever one has it, that is where it is wanted.
             parent: Parent::Unplaced,
         },
-        Known {
-            resolved: b"proc",
-            destination: b"proc",
+        ConfigMount {
+            resolved: RelRef::new(b"proc"),
+            destination: RelRef::new(b"proc"),
             is_bind: false,
             parent: Parent::Broken,
         },
     ];
     let masked = ["/data/masked".to_owned()];
-    for wanted in compare(&[namespace], &known, &masked, 10_000)
-        .wanted
+    for required in compare(&[namespace], &known, &masked, 10_000)
+        .required
         .unwrap_or_default()
     {
-        let source = match wanted.kind {
+        let source = match required.kind {
             KindBy::Source(source) => Some(source),
             KindBy::Configuration(index) => {
                 assert!(index < 2);
@@ -105,12 +86,13 @@ pub fn images(bytes: &[u8]) {
             }
             KindBy::Checkpoint(_) | KindBy::Nothing => None,
         };
-        assert!(!wanted.at.path.is_empty());
-        for inside in std::iter::once(&wanted.at).chain(&source) {
+        assert!(!required.at.path.view().is_root());
+        for inside in std::iter::once(&required.at).chain(&source) {
             assert!(inside.mount.is_none_or(|index| index < 2));
-            let mut names = inside.path.split(|&byte| byte == b'/');
+            let path = inside.path.as_bytes();
+            let mut names = path.split(|&byte| byte == b'/');
             let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
-            assert!(inside.path.is_empty() || names.all(plain), "{inside:?}");
+            assert!(path.is_empty() || names.all(plain), "{inside:?}");
         }
     }
 }
@@ -120,7 +102,7 @@ pub fn archive(bytes: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("archive");
     std::fs::write(&file, bytes).unwrap();
-    match premount::archive::read(&file) {
+    match archive::read(&file) {
         Ok(namespaces) => assert!(!namespaces.is_empty()),
         Err(error) => one_line(&error),
     }

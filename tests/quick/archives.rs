@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use premount::archive;
+use premount::internals::archive;
 use proptest::prelude::*;
 
 use crate::common::archive::{

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use premount::checkpoint::{Known, Parent, compare};
+use premount::internals::{ConfigMount, Parent, RelRef, archive, compare, parse};
 
 use crate::common::archive::{gzipped, zstandard};
 use crate::common::mount_image::{container, entry, image};
@@ -15,7 +15,7 @@ use crate::images::world;
 fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_does_not() {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/crio-1.36-runc");
     let image = fs::read(fixture.join("mountpoints-12.img")).unwrap();
-    let namespace = premount::images::parse(&image, Path::new("mountpoints-12.img")).unwrap();
+    let namespace = parse(&image, Path::new("mountpoints-12.img")).unwrap();
     assert_eq!(namespace.mounts.len(), 25);
     let paths: Vec<(&str, bool)> = vec![
         ("proc", false),
@@ -40,22 +40,22 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
         let parent = parents.max_by_key(|&index| paths[index].0.len());
         parent.map_or(Parent::Rootfs, Parent::Mount)
     };
-    let known: Vec<Known> = paths
+    let known: Vec<ConfigMount> = paths
         .iter()
-        .map(|&(path, is_bind)| Known {
-            resolved: path.as_bytes(),
-            destination: path.as_bytes(),
+        .map(|&(path, is_bind)| ConfigMount {
+            resolved: RelRef::new(path.as_bytes()),
+            destination: RelRef::new(path.as_bytes()),
             is_bind,
             parent: parent(path),
         })
         .collect();
-    let wanted = compare(&[namespace], &known, &[], 100).wanted.unwrap();
-    assert!(wanted.is_empty(), "{wanted:?}");
+    let required = compare(&[namespace], &known, &[], 100).required.unwrap();
+    assert!(required.is_empty(), "{required:?}");
     // And from an archive, as CRI-O exports it.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("checkpoint.tar");
     fs::write(&file, archive(&image)).unwrap();
-    assert_eq!(premount::archive::read(&file).unwrap()[0].mounts.len(), 25);
+    assert_eq!(archive::read(&file).unwrap()[0].mounts.len(), 25);
 }
 
 /// A checkpoint archive as CRI-O and Podman export it.
@@ -224,7 +224,7 @@ fn the_verdict_and_the_exit_status_agree_on_a_mount_that_the_checkpoint_does_not
     assert!(
         ended
             .stdout
-            .contains("/more: the checkpoint doesn't know this mount"),
+            .contains("/more: the checkpoint doesn't have this mount"),
         "{ended:?}"
     );
 }

@@ -86,7 +86,7 @@ fn a_link_where_the_checkpoint_has_none_is_no_way() {
     let applied = call(&world, "apply");
     // CRIU might get through: that is for CRIU to say.
     assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
-    assert!(applied.stdout.contains("1 not judged"), "{applied:?}");
+    assert!(applied.stdout.contains("1 not inspected"), "{applied:?}");
     assert!(world.tree("outside").is_empty());
 }
 
@@ -211,7 +211,7 @@ fn images_that_are_none_are_refused_by_hand_and_passed_over_in_a_restore() {
         assert!(
             ended
                 .stderr
-                .contains("WARN premount: the checkpoint's mounts are not looked at: ")
+                .contains("WARN premount: the checkpoint's mounts are not considered: ")
         );
         assert_eq!(world.tree("bundle/rootfs"), ["d data"]);
     }

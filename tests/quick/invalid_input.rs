@@ -32,7 +32,7 @@ fn a_state_that_is_no_state_is_refused() {
     let state = world.state();
     let long = format!("{}{}", " ".repeat(1 << 20), state);
     let deep = format!(
-        r#"{{"bundle":"/b","a":{}{}}}"#,
+        r#"{{"bundle":"/b","id":{}{}}}"#,
         "[".repeat(200),
         "]".repeat(200)
     );
@@ -42,10 +42,10 @@ fn a_state_that_is_no_state_is_refused() {
         (&state.as_bytes()[..state.len() / 2], "EOF"),
         (b"{\"id\":\"\xff\"}", "not UTF-8 at byte 7"),
         (long.as_bytes(), "longer than 1048576 bytes"),
-        (b"[]", "an array, where an object belongs"),
-        (b"7", "a number, where an object belongs"),
-        (b"null", "null, where an object belongs"),
-        (deep.as_bytes(), "nested deeper than 128 levels"),
+        (b"[]", "invalid type: sequence, expected an object"),
+        (b"7", "invalid type: integer `7`, expected an object"),
+        (b"null", "invalid type: null, expected an object"),
+        (deep.as_bytes(), "id: recursion limit exceeded"),
         (b"{} {}", "trailing characters"),
         (b"hello", "expected value"),
         (b"{}", "bundle: missing"),
@@ -57,7 +57,7 @@ fn a_state_that_is_no_state_is_refused() {
         (br#"{"bundle":7}"#, "expected a string"),
         (
             br#"{"bundle":"/b","annotations":[]}"#,
-            "annotations: an array",
+            "annotations: invalid type: sequence, expected an object",
         ),
         (
             br#"{"bundle":"/b","annotations":{"io.premount.restore":true}}"#,
@@ -181,7 +181,7 @@ fn a_configuration_without_what_is_needed_is_refused() {
         (String::new(), "config.json: empty"),
         (
             "[]".to_owned(),
-            "config.json: an array, where an object belongs",
+            "config.json: invalid type: sequence, expected an object",
         ),
         ("{".to_owned(), "config.json: EOF"),
         (
@@ -198,7 +198,7 @@ fn a_configuration_without_what_is_needed_is_refused() {
         ),
         (
             json!({"root": [], "mounts": []}).to_string(),
-            "config.json: root: an array",
+            "config.json: root: invalid type: sequence",
         ),
         (
             json!({"root": {"path": "rootfs"}, "mounts": {}}).to_string(),
@@ -226,7 +226,7 @@ fn a_configuration_without_what_is_needed_is_refused() {
         ),
         (
             with_mount(json!("/a")),
-            "mounts[1]: a string, where an object belongs",
+            "mounts[1]: invalid type: string \"/a\", expected an object",
         ),
     ];
     for (text, reason) in cases {
@@ -252,6 +252,32 @@ fn a_configuration_without_what_is_needed_is_refused() {
         );
         assert!(hook.stderr.contains(reason), "{hook:?}");
         assert_eq!(world.state_of_all(), before, "{reason}");
+    }
+}
+
+#[test]
+fn a_configuration_of_nothing_but_brackets_ends() {
+    let world = World::new();
+    let config = world.path("bundle/config.json");
+    let deep = "[".repeat((16 << 20) - 100);
+    for (text, reason) in [
+        (deep.clone(), "invalid type: sequence, expected an object"),
+        (format!(r#"{{"ignored":{deep}"#), "EOF while parsing"),
+        (
+            format!(r#"{{"mounts":{deep}"#),
+            "mounts[0]: invalid type: sequence",
+        ),
+        (
+            format!(r#"{{"mounts":[{{"a":{deep}"#),
+            "mounts[0]: EOF while parsing",
+        ),
+        (
+            format!(r#"{{"linux":{{"a":{deep}"#),
+            "linux: EOF while parsing",
+        ),
+    ] {
+        fs::write(&config, text).unwrap();
+        assert_refused(&world.premount("plan"), &["config.json: ", reason]);
     }
 }
 

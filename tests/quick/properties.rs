@@ -3,9 +3,7 @@
 
 use std::path::Path;
 
-use premount::config::Config;
-use premount::escape::{Escaped, Quoted};
-use premount::path::{ContainerPath, component_ends, join};
+use premount::internals::{Config, Escaped, Quoted, RelPath, RelRef};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -28,9 +26,9 @@ fn paths() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn a_clean_path_stays_as_it_is(path in paths()) {
-        let clean = ContainerPath::parse(&path).unwrap();
-        let shown = format!("/{}", std::str::from_utf8(clean.relative()).unwrap());
-        prop_assert_eq!(ContainerPath::parse(&shown).unwrap(), clean);
+        let clean = RelPath::from_destination(&path).unwrap();
+        let shown = format!("/{}", std::str::from_utf8(clean.as_bytes()).unwrap());
+        prop_assert_eq!(RelPath::from_destination(&shown).unwrap(), clean);
     }
 
     #[test]
@@ -43,29 +41,39 @@ proptest! {
                 name => names.push(name),
             }
         }
-        let clean = ContainerPath::parse(&path).unwrap();
-        prop_assert_eq!(clean.relative().to_vec(), names.join("/").into_bytes());
+        let clean = RelPath::from_destination(&path).unwrap();
+        prop_assert_eq!(clean.as_bytes().to_vec(), names.join("/").into_bytes());
     }
 
     #[test]
     fn any_text_is_a_clean_path_or_refused(text in any::<String>()) {
-        if let Ok(clean) = ContainerPath::parse(&text) {
+        if let Ok(clean) = RelPath::from_destination(&text) {
             prop_assert!(!text.contains('\0'));
-            for name in clean.relative().split(|&byte| byte == b'/') {
-                prop_assert!(clean.relative().is_empty() || !matches!(name, b"" | b"." | b".."));
+            for name in clean.as_bytes().split(|&byte| byte == b'/') {
+                prop_assert!(clean.as_bytes().is_empty() || !matches!(name, b"" | b"." | b".."));
             }
         }
     }
 
     #[test]
-    fn the_ends_of_components_split_a_path(names in proptest::collection::vec("[a-z]{1,4}", 0..8)) {
+    fn the_prefixes_of_a_path_are_built_name_by_name(
+        names in proptest::collection::vec("[a-z]{1,4}", 0..8)
+    ) {
         let path = names.join("/").into_bytes();
-        let prefixes: Vec<&[u8]> = component_ends(&path).map(|end| &path[..end]).collect();
+        let path = RelRef::new(&path).unwrap();
+        let prefixes: Vec<RelRef> = path.prefixes().collect();
         prop_assert_eq!(prefixes.len(), names.len());
-        let mut built = Vec::new();
-        for (name, prefix) in names.iter().zip(prefixes) {
-            built = join(&built, name.as_bytes());
-            prop_assert_eq!(&built[..], prefix);
+        prop_assert_eq!(path.depth(), names.len());
+        let mut built = RelPath::default();
+        for ((name, prefix), depth) in path.names().zip(prefixes).zip(1..) {
+            built.push(name);
+            prop_assert_eq!(built.view(), prefix);
+            prop_assert_eq!(path.prefix(depth), prefix);
+            let below = path.strip_prefix(prefix).unwrap();
+            prop_assert_eq!(prefix.join(below), path.to_owned());
+        }
+        for (up, depth) in path.ancestors().zip((0..=names.len()).rev()) {
+            prop_assert_eq!(up, path.prefix(depth));
         }
     }
 

@@ -120,7 +120,7 @@ fn the_json_has_its_documented_shape() {
     );
     assert_eq!(
         report["summary"],
-        json!({"mounts": 6, "present": 4, "missing": 1, "failed": 1, "unjudged": 0,
+        json!({"mounts": 6, "present": 4, "missing": 1, "failed": 1, "not_inspected": 0,
                "created_directories": 0, "created_files": 0})
     );
     mount["status"] = json!("created");
@@ -219,7 +219,7 @@ fn an_apply_that_can_not_be_reported_says_that_it_was_done() {
         assert!(world.tree("data").is_empty());
         let ended = call("apply");
         assert_eq!(ended.status, 1, "{ended:?}");
-        let said = format!("{full}; what was missing has been made\n");
+        let said = format!("{full}; what was missing has been created\n");
         assert!(ended.stderr.ends_with(&said), "{ended:?}");
         assert_eq!(world.tree("data"), ["d missing"]);
 
@@ -229,7 +229,7 @@ fn an_apply_that_can_not_be_reported_says_that_it_was_done() {
         let ended = call("apply");
         assert_eq!(ended.status, 1, "{ended:?}");
         assert!(ended.stderr.contains("mount /data/gone: "), "{ended:?}");
-        let said = format!("{full}; what could be made has been made\n");
+        let said = format!("{full}; what could be created has been created\n");
         assert!(ended.stderr.ends_with(&said), "{ended:?}");
         assert!(world.path("data/more").is_dir());
     }

@@ -131,7 +131,7 @@ fn images_that_others_can_have_written_are_not_looked_at() {
     assert!(
         ended
             .stderr
-            .contains("the checkpoint's mounts are not looked at"),
+            .contains("the checkpoint's mounts are not considered"),
         "{ended:?}"
     );
     assert!(acted(&world) && world.tree("vol").is_empty());

@@ -58,7 +58,7 @@ fn images_that_ask_for_too_much_get_nothing_and_the_configuration_all() {
     ] {
         assert_eq!(ended.status, 0, "{ended:?}");
         assert_eq!(
-            ended.stderr.matches("wants more than 10000 inodes").count(),
+            ended.stderr.matches("needs more than 10000 inodes").count(),
             1,
             "{ended:?}"
         );
@@ -126,7 +126,7 @@ fn a_configuration_that_lacks_too_much_is_made_as_far_as_it_goes() {
         &[],
     );
     assert_eq!(ended.status, 1, "{ended:?}");
-    let said = "mount /data/c/x/y: more is missing than one call makes (see --max-inodes): ";
+    let said = "mount /data/c/x/y: more is missing than one call creates (see --max-inodes): ";
     assert!(
         ended.stderr.contains(said) && ended.stderr.contains("(EDQUOT)"),
         "{ended:?}"

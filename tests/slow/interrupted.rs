@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use premount::node::criu::action_scripts;
+use premount::internals::action_scripts;
 
 use crate::common;
 use crate::common::node_root::{CRUN, NodeRoot, PROGRAM, RUNC};

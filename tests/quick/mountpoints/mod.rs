@@ -151,7 +151,12 @@ fn what_lies_below_a_kernel_file_system_is_not_judged() {
     assert_eq!(
         [0, 1, 2, 3, 4, 5].map(status),
         [
-            "created", "created", "kernel", "unjudged", "created", "unjudged"
+            "created",
+            "created",
+            "kernel",
+            "not-inspected",
+            "created",
+            "not-inspected"
         ]
     );
     assert_eq!(world.tree("bundle/rootfs"), ["d o", "d proc", "d sys"]);
@@ -161,9 +166,9 @@ fn what_lies_below_a_kernel_file_system_is_not_judged() {
     assert_eq!(
         lines,
         [
-            r#" INFO premount: mountpoint not judged mount="/proc/cpuinfo" below="proc""#,
-            r#" INFO premount: mountpoint not judged mount="/o/below" below="overlay""#,
-            " INFO premount: 6 mounts: 2 not judged",
+            r#" INFO premount: mountpoint not inspected mount="/proc/cpuinfo" below="proc""#,
+            r#" INFO premount: mountpoint not inspected mount="/o/below" below="overlay""#,
+            " INFO premount: 6 mounts: 2 not inspected",
         ]
     );
 }
@@ -175,7 +180,7 @@ fn nothing_is_made_in_a_source_on_a_kernel_file_system() {
     world.mount(json!({"destination": "/s", "source": "/sys/fs/cgroup", "options": ["rbind"]}));
     world.tmpfs("/p/premount-test");
     let report = world.json("apply");
-    assert_eq!(report["mounts"][2]["status"], "unjudged");
+    assert_eq!(report["mounts"][2]["status"], "not-inspected");
 }
 
 #[test]

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A checkpoint as people have it: CRIU's image directory, the directory that it is in, or an archive
+//! as CRI-O and Podman export one (tar, tar.gz, tar.zst). An archive is read as a stream, and nothing
+//! of it is put on a disk.
+
+mod inflated;
+mod members;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+
+use crate::checkpoint::{self, Budget, Namespace};
+use crate::error::Error;
+use crate::{input, sys};
+use members::Members;
+
+/// The directory of the images in an archive and in an engine's storage.
+const DIRECTORY: &str = "checkpoint";
+/// What a gzip file begins with (RFC 1952).
+const GZIP: &[u8] = &[0x1f, 0x8b];
+/// What a Zstandard frame begins with (RFC 8878).
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// And one to be skipped, but for its first byte, of which four bits are anything.
+const SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
+/// Bytes that are read at once.
+const BUFFER: usize = 64 << 10;
+
+/// Reads the mount namespaces of a checkpoint.
+pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
+    let unreadable = |operation| {
+        move |errno| Error::Unreadable {
+            file: checkpoint.to_owned(),
+            operation,
+            errno,
+        }
+    };
+    // O_NONBLOCK: a FIFO is an error, and nothing to wait for.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let fd = open(checkpoint, flags, Mode::empty()).map_err(unreadable("open"))?;
+    let stat = fstat(&fd).map_err(unreadable("fstat"))?;
+    let namespaces = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFDIR => from_directory(checkpoint)?,
+        SFlag::S_IFREG => from_archive(File::from(fd), checkpoint)?,
+        _ => {
+            return Err(Error::invalid(
+                checkpoint,
+                "",
+                "neither a directory nor an archive",
+            ));
+        }
+    };
+    if namespaces.is_empty() {
+        let reason = "no mountpoints-*.img in it: not a checkpoint";
+        return Err(Error::invalid(checkpoint, "", reason));
+    }
+    Ok(namespaces)
+}
+
+fn from_directory(directory: &Path) -> Result<Vec<Namespace>, Error> {
+    let here = checkpoint::read(directory)?;
+    let below = directory.join(DIRECTORY);
+    if here.is_empty() && sys::open_root(&below).is_ok() {
+        return checkpoint::read(&below);
+    }
+    Ok(here)
+}
+
+fn from_archive(mut file: File, name: &Path) -> Result<Vec<Namespace>, Error> {
+    let failed = |error| failed(name, &error);
+    let mut magic = Vec::new();
+    file.by_ref()
+        .take(4)
+        .read_to_end(&mut magic)
+        .map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    if magic.starts_with(GZIP) {
+        from_stream(inflated::gzip(file), name)
+    } else if magic == ZSTD || magic.ends_with(SKIPPABLE) {
+        from_stream(inflated::zstandard(file).map_err(failed)?, name)
+    } else {
+        from_tar(
+            BufReader::with_capacity(BUFFER, file),
+            skip_by_seeking,
+            name,
+        )
+    }
+}
+
+fn from_stream(stream: impl Read, name: &Path) -> Result<Vec<Namespace>, Error> {
+    from_tar(
+        BufReader::with_capacity(BUFFER, stream),
+        skip_by_reading,
+        name,
+    )
+}
+
+fn from_tar<S: BufRead>(
+    stream: S,
+    skip: fn(&mut S, u64) -> io::Result<()>,
+    name: &Path,
+) -> Result<Vec<Namespace>, Error> {
+    let failed = |error| failed(name, &error);
+    let mut budget = Budget::default();
+    let mut images = BTreeMap::new();
+    let mut members = Members::new(stream, skip);
+    while let Some(member) = members.next().map_err(failed)? {
+        let path = Path::new(OsStr::from_bytes(&member.path));
+        let Some(number) = number(path) else {
+            continue;
+        };
+        let file = name.join(path);
+        if member.is_sparse {
+            let reason = "a sparse file: unpack the archive, and name the directory";
+            return Err(Error::invalid(&file, "", reason));
+        }
+        let image = members.read(|content| checkpoint::read_image(content, &file, &mut budget))?;
+        // Of two with one name the later counts, as it would when unpacked.
+        images.insert(number, image);
+    }
+    members.finish().map_err(failed)?;
+    Ok(images.into_values().collect())
+}
+
+/// Passes over bytes of a file without reading them, up to the last: that has to be there.
+fn skip_by_seeking(file: &mut BufReader<File>, size: u64) -> io::Result<()> {
+    let before = i64::try_from(size - 1).map_err(io::Error::other)?;
+    file.seek_relative(before)?;
+    file.read_exact(&mut [0])
+}
+
+fn skip_by_reading(stream: &mut impl BufRead, mut size: u64) -> io::Result<()> {
+    while size > 0 {
+        let there = match stream.fill_buf() {
+            Ok(there) => there.len(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if there == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let skipped = there.min(usize::try_from(size).unwrap_or(usize::MAX));
+        stream.consume(skipped);
+        size -= skipped as u64;
+    }
+    Ok(())
+}
+
+/// The error of reading an archive.
+fn failed(name: &Path, error: &io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::invalid(name, "", "truncated"),
+        _ => input::failed(name, error),
+    }
+}
+
+/// The number of an image of mounts, at the place where images are.
+fn number(path: &Path) -> Option<u32> {
+    let mut parts = path.components().filter(|part| part.as_os_str() != ".");
+    let mut name = parts.next()?.as_os_str();
+    if name == DIRECTORY {
+        name = parts.next()?.as_os_str();
+    }
+    if parts.next().is_some() {
+        return None;
+    }
+    checkpoint::number(name.to_str()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_found_where_engines_put_them() {
+        for (path, found) in [
+            ("checkpoint/mountpoints-12.img", Some(12)),
+            ("./checkpoint/mountpoints-12.img", Some(12)),
+            ("mountpoints-3.img", Some(3)),
+            ("other/mountpoints-12.img", None),
+            ("checkpoint/../mountpoints-12.img", None),
+            ("checkpoint/deeper/mountpoints-12.img", None),
+            ("checkpoint/mountpoints-.img", None),
+            ("checkpoint", None),
+        ] {
+            assert_eq!(number(Path::new(path)), found, "{path}");
+        }
+    }
+}

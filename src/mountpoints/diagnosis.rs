@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether a checkpoint can be restored with a configuration on this host, and if not, why: each finding with
+//! the error that CRIU would report for it.
+//!
+//! Takes values and returns values: the plan has looked at the host.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use super::failure::{Cause, Failure};
+use super::plan::{Origin, Plan, PlannedMount, Status};
+use super::required::InCheckpoint;
+use crate::checkpoint::{MountImage, Namespace};
+use crate::error::shown;
+use crate::oci::config::Externals;
+use crate::oci::mount::Content;
+use crate::path::RelRef;
+
+/// Something that keeps a checkpoint from being restored, or is good to know before.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    /// What it is.
+    pub kind: FindingKind,
+    plan: &'a Plan,
+    about: About<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum About<'a> {
+    Planned(&'a PlannedMount),
+    Image(&'a MountImage),
+}
+
+impl Finding<'_> {
+    /// The mount: its destination.
+    pub fn mount(&self) -> Cow<'_, [u8]> {
+        match self.about {
+            About::Planned(planned) => planned.mount.written.as_bytes().into(),
+            About::Image(mount) => [b"/", mount.mountpoint.as_bytes()].concat().into(),
+        }
+    }
+
+    /// The place on the host.
+    pub fn host_path(&self) -> Option<PathBuf> {
+        let About::Planned(planned) = self.about else {
+            return None;
+        };
+        match self.kind {
+            FindingKind::NoMapping | FindingKind::NotInCheckpoint => None,
+            FindingKind::MissingMountpoint | FindingKind::MountpointOfUnknownKind => {
+                self.plan.host_path(planned)
+            }
+            _ => self.plan.failed_at(planned),
+        }
+    }
+
+    /// What CRIU would report, without what differs from one run to the next; none if the restore succeeds all
+    /// the same.
+    pub fn criu(&self) -> Option<String> {
+        if !self.kind.is_fatal() {
+            return None;
+        }
+        let place = self.host_path();
+        let place = place.as_deref().map(|place| shown(place).to_string());
+        let place = place.unwrap_or_default();
+        Some(match (self.kind, self.about) {
+            (_, About::Image(mount)) => {
+                let id = mount.id;
+                format!("No mapping for {id}:{} mountpoint", mount.mountpoint.view())
+            }
+            (FindingKind::WrongKind, About::Planned(planned)) => wrong_kind(planned),
+            (FindingKind::MissingSource, About::Planned(planned)) => {
+                let errno = planned
+                    .status
+                    .failure()
+                    .map(|failure| failure.cause.errno());
+                let text = errno.map(Errno::desc).unwrap_or_default();
+                format!("Failed to open_tree {place}: {text}")
+            }
+            _ => format!("Can't stat mountpoint {place}: No such file or directory"),
+        })
+    }
+}
+
+/// What a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingKind {
+    /// The mountpoint isn't there; `apply`, the hook or the action script makes it.
+    MissingMountpoint,
+    /// The mountpoint isn't there, and nothing tells whether it is to be a directory or a file.
+    MountpointOfUnknownKind,
+    /// The mountpoint, or the source, is a file instead of a directory or the other way round.
+    WrongKind,
+    /// The mountpoint isn't there, and its file system is read-only.
+    ReadOnly,
+    /// The bind source isn't there.
+    MissingSource,
+    /// The mountpoint can't be created for another reason.
+    Unreachable,
+    /// The configuration no longer has a mount that the checkpoint gets from outside.
+    NoMapping,
+    /// The configuration has a mount that the checkpoint doesn't know: it will not be there.
+    NotInCheckpoint,
+}
+
+impl FindingKind {
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingMountpoint => "missing-mountpoint",
+            Self::MountpointOfUnknownKind => "mountpoint-of-unknown-kind",
+            Self::WrongKind => "wrong-kind",
+            Self::ReadOnly => "read-only",
+            Self::MissingSource => "missing-source",
+            Self::Unreachable => "unreachable",
+            Self::NoMapping => "no-mapping",
+            Self::NotInCheckpoint => "not-in-checkpoint",
+        }
+    }
+
+    /// Whether CRIU fails because of it.
+    pub fn is_fatal(self) -> bool {
+        self != Self::NotInCheckpoint
+    }
+
+    /// What it means.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::MissingMountpoint => "the mountpoint is missing (premount apply makes it)",
+            Self::MountpointOfUnknownKind => {
+                "the mountpoint is missing, and nothing tells whether it is a directory or a file"
+            }
+            Self::WrongKind => "a file is where a directory has to be, or the other way round",
+            Self::ReadOnly => "the mountpoint is missing, on a read-only file system",
+            Self::MissingSource => "the source can't be opened",
+            Self::Unreachable => "cannot create the mountpoint",
+            Self::NoMapping => {
+                "the checkpoint needs this mount, and the configuration doesn't have it"
+            }
+            Self::NotInCheckpoint => "the checkpoint doesn't have this mount: it won't be there",
+        }
+    }
+}
+
+/// All findings, in the order of the configuration.
+pub fn diagnose<'a>(
+    plan: &'a Plan,
+    namespaces: &'a [Namespace],
+    externals: &Externals,
+) -> Vec<Finding<'a>> {
+    let mut all = Vec::new();
+    for planned in &plan.mounts {
+        let about = About::Planned(planned);
+        let is_there = planned.in_checkpoint != InCheckpoint::No;
+        // CRIU doesn't ask for a mountpoint that no mount of the checkpoint is on. But the runtime opens the
+        // source of every mount of the configuration.
+        let of_runtime = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
+        if is_there || planned.status.failure().is_some_and(of_runtime) {
+            let kind = of_mountpoint(planned);
+            all.extend(kind.map(|kind| Finding { kind, plan, about }));
+        }
+        if !is_there {
+            let kind = FindingKind::NotInCheckpoint;
+            all.push(Finding { kind, plan, about });
+        }
+    }
+    let unmapped = unmapped(plan, namespaces, externals);
+    all.extend(unmapped.into_iter().map(|mount| Finding {
+        kind: FindingKind::NoMapping,
+        plan,
+        about: About::Image(mount),
+    }));
+    all
+}
+
+/// Whether CRIU is sure to fail because of what failed with a mount: only what the checkpoint has in that very
+/// place can keep it from being restored. The workload may have unmounted the rest, and a way of the
+/// configuration's that leads nowhere is not the one that CRIU takes.
+pub fn is_fatal(planned: &PlannedMount) -> bool {
+    let Some(failure) = planned.status.failure() else {
+        return false;
+    };
+    match planned.in_checkpoint {
+        InCheckpoint::NotLooked | InCheckpoint::No | InCheckpoint::Elsewhere => return false,
+        InCheckpoint::External | InCheckpoint::Own => {}
+    }
+    match failure.cause {
+        Cause::WrongKind { .. } => true,
+        // The mountpoint is missing, and can't be created.
+        Cause::System { errno, .. } => {
+            errno == Errno::EROFS || matches!(planned.status, Status::NotCreated(..))
+        }
+        Cause::NotADirectory => planned.origin == Origin::Checkpoint,
+        Cause::Source(errno) => {
+            planned.in_checkpoint == InCheckpoint::External
+                && matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
+        }
+        Cause::Below
+        | Cause::Loop
+        | Cause::TooLong
+        | Cause::Nul
+        | Cause::TooMany
+        | Cause::Changed
+        | Cause::Internal => false,
+    }
+}
+
+/// Whether a checkpoint can be one of the container of a configuration: all that it gets from outside is
+/// named there, and there is something.
+pub fn fits(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> bool {
+    let is_external = |planned: &PlannedMount| planned.in_checkpoint == InCheckpoint::External;
+    plan.mounts.iter().any(is_external) && unmapped(plan, namespaces, externals).is_empty()
+}
+
+fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
+    match &planned.status {
+        // What the configuration needs in the rootfs every runtime creates itself.
+        Status::Missing(_)
+            if planned.parent.is_none() && planned.origin == Origin::Configuration =>
+        {
+            None
+        }
+        Status::Missing(_) => Some(FindingKind::MissingMountpoint),
+        Status::KindUnknown => Some(FindingKind::MountpointOfUnknownKind),
+        Status::Failed(failure) | Status::NotCreated(_, failure) => Some(match failure.cause {
+            Cause::WrongKind { .. } => FindingKind::WrongKind,
+            Cause::Source(_) => FindingKind::MissingSource,
+            cause if cause.errno() == Errno::EROFS => FindingKind::ReadOnly,
+            _ => FindingKind::Unreachable,
+        }),
+        Status::Present
+        | Status::Created(_)
+        | Status::Restored
+        | Status::Kernel
+        | Status::Link
+        | Status::NotInspected(_) => None,
+    }
+}
+
+/// mount(2) and `move_mount(2)` know one errno for both directions.
+fn wrong_kind(planned: &PlannedMount) -> String {
+    match &planned.mount.content {
+        Content::Bind { source, .. } => {
+            format!(
+                "Failed to move_mount from {}: Not a directory",
+                shown(source)
+            )
+        }
+        Content::Tmpfs { .. } | Content::Kernel | Content::Other => {
+            "Can't mount at: Not a directory".to_owned()
+        }
+    }
+}
+
+/// Mounts that the checkpoint gets from outside, and that no runtime would name to CRIU.
+fn unmapped<'a>(
+    plan: &Plan,
+    namespaces: &'a [Namespace],
+    externals: &Externals,
+) -> Vec<&'a MountImage> {
+    let configured = || {
+        plan.mounts
+            .iter()
+            .filter(|mount| mount.origin == Origin::Configuration)
+    };
+    let binds = configured().filter(|mount| matches!(mount.mount.content, Content::Bind { .. }));
+    let names = binds.flat_map(|mount| {
+        [
+            mount.resolved.as_ref(),
+            mount.mount.destination.as_ref().ok(),
+        ]
+    });
+    let mut keys: BTreeSet<&[u8]> = names.flatten().map(|path| path.as_bytes()).collect();
+    if !externals.masked.is_empty() {
+        keys.insert(b"dev/null");
+    }
+    let named = externals.masked.iter().chain(&externals.devices);
+    keys.extend(named.map(|path| path.strip_prefix('/').unwrap_or(path).as_bytes()));
+    // For a cgroup mount of version 1 runc names each of its hierarchies.
+    let is_cgroup = |mount: &&PlannedMount| mount.mount.file_system == "cgroup";
+    let cgroups = configured().filter(is_cgroup);
+    let cgroups: Vec<RelRef> = cgroups
+        .filter_map(|mount| Some(mount.resolved.as_ref()?.view()))
+        .collect();
+    let is_unmapped = |mount: &&MountImage| {
+        let Some(key) = mount
+            .external
+            .as_deref()
+            .filter(|_| !mount.is_empty_directory())
+        else {
+            return false;
+        };
+        let key = key.strip_prefix(b"/").unwrap_or(key);
+        let path = RelRef::new(key);
+        let below = |top: RelRef| path.is_some_and(|path| path != top && path.is_in(top));
+        !keys.contains(key) && !cgroups.iter().any(|&top| below(top))
+    };
+    let all = namespaces.iter().flat_map(|namespace| &namespace.mounts);
+    all.filter(is_unmapped).collect()
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The container's mount tree as the kernel would build it, one mount after the other.
+//!
+//! A mount is known by its parent mount and by its place in it; to look up a name is to cross into
+//! whatever is mounted topmost there. Over-mounts, stacks and sources used twice need no rule of
+//! their own. [`crate::mountpoints::resolve`] goes through it; nothing is created here.
+
+mod followed;
+mod look;
+mod place;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use super::pending::{NodeId, PathTree, Pending};
+use super::sources::{HostPlace, SourceId, Sources};
+use crate::path::{RelPath, RelRef};
+use crate::sys::MountpointKind;
+pub use followed::{End, Followed, Following};
+pub use look::Look;
+pub use place::{MountId, Place};
+
+/// What lies behind a mount of the tree.
+#[derive(Debug)]
+pub enum Backing {
+    /// The rootfs, or a bind source.
+    Source(SourceId, MountpointKind),
+    /// A tmpfs of the container's.
+    Tmpfs {
+        /// It starts as a copy of what it covers.
+        copy_up: bool,
+    },
+    /// Something that premount doesn't look into: the kernel's, or another file system.
+    Opaque,
+    /// A bind whose source can't be opened.
+    Broken,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    backing: Backing,
+    /// Where the stack that it is in stands; none for the rootfs and what is stacked on that.
+    foot: Option<Place>,
+    /// What is stacked on its root; itself where nothing is. A shortcut at times, so as not to climb high
+    /// stacks again and again.
+    above: Cell<MountId>,
+    /// Its own mountpoint in the container's view, without the leading slash.
+    resolved: RelPath,
+    /// What is mounted in it, topmost, by the path in it.
+    children: BTreeMap<RelPath, MountId>,
+    /// In a tmpfs: what the runtime creates there for the mounts above it.
+    made: PathTree<MountpointKind>,
+    /// In a copy: what was mounted in what it is a copy of, by the path in it.
+    copied: BTreeMap<RelPath, MountId>,
+    /// In a copy: what it is a copy of.
+    covers: Option<Place>,
+}
+
+impl Node {
+    fn new(id: MountId, backing: Backing) -> Self {
+        Self {
+            backing,
+            foot: None,
+            above: Cell::new(id),
+            resolved: RelPath::default(),
+            children: BTreeMap::new(),
+            made: PathTree::default(),
+            copied: BTreeMap::new(),
+            covers: None,
+        }
+    }
+}
+
+/// What the walk found at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// A directory, or something that is not one.
+    Existing(MountpointKind),
+    /// Nothing.
+    Missing {
+        /// How many components of the place's path exist, as directories.
+        existing: usize,
+    },
+    /// Premount can't tell.
+    Unknown,
+}
+
+/// Where a path leads.
+#[derive(Debug)]
+pub struct Found {
+    /// The place.
+    pub place: Place,
+    /// What is there.
+    pub there: There,
+}
+
+/// The mount tree. It owns the host directories, since they are opened again and again.
+#[derive(Debug)]
+pub struct MountTree {
+    nodes: Vec<Node>,
+    /// The host's directories and files behind it.
+    pub sources: Sources,
+    /// What is to be created on the host for the mounts so far.
+    pub pending: Pending,
+    /// The links that the runtime creates in the place of mounts, with their texts.
+    links: BTreeMap<Place, Vec<u8>>,
+    pub followed: Followed,
+}
+
+impl MountTree {
+    /// A tree of the rootfs alone.
+    pub fn new(sources: Sources, rootfs: SourceId) -> Self {
+        // A runtime binds the rootfs on itself with all that is mounted below it.
+        let backing = Backing::Source(rootfs, MountpointKind::Directory);
+        let root = Node::new(MountId::ROOT, backing);
+        Self {
+            nodes: vec![root],
+            sources,
+            pending: Pending::default(),
+            links: BTreeMap::new(),
+            followed: Followed::default(),
+        }
+    }
+
+    /// Mounts `backing` at the place that a walk found; `kind` is that of the mountpoint.
+    pub fn attach(&mut self, found: &Found, backing: Backing, kind: MountpointKind) -> MountId {
+        let id = MountId(self.nodes.len());
+        // There is nothing to copy from what is no directory.
+        let backing = match (backing, found.there) {
+            (Backing::Tmpfs { .. }, There::Existing(MountpointKind::File)) => {
+                Backing::Tmpfs { copy_up: false }
+            }
+            (backing, _) => backing,
+        };
+        let mut node = Node {
+            resolved: self.resolved(&found.place),
+            ..Node::new(id, backing)
+        };
+        let Place { mount, path } = found.place.clone();
+        self.followed.changed(mount, path.view());
+        if let Backing::Tmpfs { copy_up: true } = node.backing {
+            self.copy_up(&mut node, &found.place);
+        }
+        if let Some(parent) = self.nodes.get_mut(mount.0) {
+            node.foot = if path.view().is_root() {
+                parent.above.set(id);
+                parent.foot.clone()
+            } else {
+                Some(found.place.clone())
+            };
+            if let (Backing::Tmpfs { .. }, There::Missing { existing }) =
+                (&parent.backing, found.there)
+            {
+                let mut at = NodeId::TOP;
+                let depth = path.view().depth();
+                for (name, depth_here) in path.view().names().zip(1..) {
+                    at = parent.made.add(at, name);
+                    if depth_here == depth {
+                        parent.made.set(at, kind);
+                    } else if depth_here > existing {
+                        parent.made.set(at, MountpointKind::Directory);
+                    }
+                }
+            }
+            parent.children.insert(path, id);
+        }
+        self.nodes.push(node);
+        id
+    }
+
+    /// Has the runtime create a link at a place where nothing is.
+    pub fn add_link(&mut self, place: &Place, text: Vec<u8>) {
+        self.followed.changed(place.mount, place.view());
+        self.links.insert(place.clone(), text);
+    }
+
+    /// The text of the link that the runtime creates at a place, in the place of a mount.
+    pub fn link_to_be(&self, place: &Place) -> Option<&[u8]> {
+        self.links.get(place).map(Vec::as_slice)
+    }
+
+    /// Whether the runtime makes links.
+    pub fn has_links_to_be(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// What lies behind a mount.
+    pub fn backing(&self, mount: MountId) -> &Backing {
+        self.node(mount)
+            .map_or(&Backing::Opaque, |node| &node.backing)
+    }
+
+    /// A place as a path in the container's view.
+    pub fn resolved(&self, place: &Place) -> RelPath {
+        let mount = self.node(place.mount);
+        let root = mount.map_or(RelRef::ROOT, |mount| mount.resolved.view());
+        root.join(place.view())
+    }
+
+    /// A place as one of the host's, if it is that.
+    pub fn host_place(&self, place: &Place) -> Option<HostPlace> {
+        match self.backing(place.mount) {
+            Backing::Source(id, _) => Some(id.at(place.view())),
+            _ => None,
+        }
+    }
+
+    /// The root of `mount`, or of what is stacked upon it.
+    pub fn root_of(&self, mount: MountId) -> Place {
+        let above = |mount| self.node(mount).map_or(mount, |node| node.above.get());
+        let mut top = mount;
+        while above(top) != top {
+            top = above(top);
+        }
+        let mut at = mount;
+        while let Some(node) = self.node(at).filter(|_| at != top) {
+            at = node.above.replace(top);
+        }
+        top.root()
+    }
+
+    pub fn root_kind(&self, mount: MountId) -> There {
+        match self.backing(mount) {
+            Backing::Source(_, kind) => There::Existing(*kind),
+            Backing::Tmpfs { .. } | Backing::Broken => There::Existing(MountpointKind::Directory),
+            Backing::Opaque => There::Unknown,
+        }
+    }
+
+    /// The first mount that the way from `at` along `rest` enters: what of `rest` leads to it, and what comes
+    /// after it. Places are known without links: where the names agree, none is in between.
+    pub fn mount_on_the_way<'a>(
+        &self,
+        at: &Place,
+        rest: RelRef<'a>,
+    ) -> Option<(MountId, RelRef<'a>, RelRef<'a>)> {
+        let node = self.node(at.mount)?;
+        if node.children.is_empty() {
+            return None;
+        }
+        let whole = at.view().join(rest);
+        let prefixes = whole.view().prefixes().skip(at.view().depth());
+        let (mount, depth) = prefixes.zip(1..).find_map(|(prefix, depth)| {
+            let mount = node.children.get(prefix.as_bytes())?;
+            Some((*mount, depth))
+        })?;
+        let way = rest.prefix(depth);
+        Some((mount, way, rest.strip_prefix(way)?))
+    }
+
+    /// The mount at a place, if there is one: the topmost but for what is stacked on its root.
+    pub fn mounted_at(&self, place: &Place) -> Option<MountId> {
+        self.node(place.mount)?.children.get(&place.path).copied()
+    }
+
+    /// Where a mount is mounted, or the lowest of the stack that it is in; none for the rootfs.
+    pub fn foot(&self, mount: MountId) -> Option<&Place> {
+        self.node(mount)?.foot.as_ref()
+    }
+
+    fn node(&self, mount: MountId) -> Option<&Node> {
+        self.nodes.get(mount.0)
+    }
+}

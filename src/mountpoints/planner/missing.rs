@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is missing of a mountpoint: whether it can be created, and as what.
+
+use nix::errno::Errno;
+
+use super::Planner;
+use crate::mountpoints::failure::{Cause, Failure};
+use crate::mountpoints::pending::{Made, NodeId, Pending, PendingId, PendingInode};
+use crate::mountpoints::plan::{Missing, Reason, Status};
+use crate::mountpoints::sources::{HostPlace, SourceId};
+use crate::path::{Name, RelRef};
+use crate::sys::MountpointKind;
+
+impl Planner {
+    /// Judges a mountpoint that is not there; `existing` components of its path are.
+    pub(super) fn missing(
+        &mut self,
+        source: SourceId,
+        path: RelRef,
+        existing: usize,
+        kind: MountpointKind,
+    ) -> Result<Status, Failure> {
+        match self.tree.sources.real(source, path) {
+            None => self.missing_at(source.at(path), existing, kind),
+            // Nothing of a source that isn't there yet exists.
+            Some(real) => self.missing_at(real, 0, kind).map_err(|failure| Failure {
+                at: Some(source.at(path)),
+                ..failure
+            }),
+        }
+    }
+
+    fn missing_at(
+        &mut self,
+        at: HostPlace,
+        existing: usize,
+        kind: MountpointKind,
+    ) -> Result<Status, Failure> {
+        let base = at.view().prefix(existing);
+        let failed = |path: RelRef, cause| Failure {
+            at: Some(at.source.at(path)),
+            cause,
+        };
+        let sources = &mut self.tree.sources;
+        let judged = sources
+            .judge(at.source, base)
+            .map_err(|cause| failed(base, cause))?;
+        if let Some(name) = judged.file_system.kernel {
+            return Ok(Status::NotInspected(Reason::FileSystem(name.to_owned())));
+        }
+        if judged.file_system.read_only {
+            let cause = Cause::system("mkdirat")(Errno::EROFS);
+            return Err(failed(at.view(), cause));
+        }
+        let below = at.view().strip_prefix(base);
+        let below = below.ok_or_else(|| failed(base, Cause::Internal))?;
+        let base = at.source.at(base);
+        let inode = self
+            .reserve(judged.identity, &base, below, kind)
+            .map_err(|(below, cause)| failed(base.view().join(below).view(), cause))?;
+        Ok(Status::Missing(Missing { at, inode }))
+    }
+
+    /// Plans all that is missing of `path`, below the directory `identity`. The error has the part of the path
+    /// that it is about.
+    fn reserve<'a>(
+        &mut self,
+        identity: (u64, u64),
+        base: &HostPlace,
+        path: RelRef<'a>,
+        kind: MountpointKind,
+    ) -> Result<PendingId, (RelRef<'a>, Cause)> {
+        let mount = self.mounts.len();
+        let (tree, inodes) = self
+            .tree
+            .pending
+            .tree_at(identity, || base.clone())
+            .ok_or((path, Cause::Internal))?;
+        let needed = |prefix| {
+            if prefix == path {
+                kind
+            } else {
+                MountpointKind::Directory
+            }
+        };
+        let mut at = NodeId::TOP;
+        let mut new: Vec<(Name, MountpointKind)> = Vec::new();
+        for (prefix, name) in path.prefixes().zip(path.names()) {
+            let needed = needed(prefix);
+            let there = inodes.child(at, name).filter(|_| new.is_empty());
+            let planned = there.and_then(|there| inodes.value(there));
+            match (there, planned.map(|inode| inode.kind)) {
+                (Some(there), Some(planned)) if planned == needed => at = there,
+                (_, Some(_)) if prefix == path => {
+                    return Err((prefix, Cause::WrongKind { needed }));
+                }
+                (_, Some(_)) => return Err((prefix, Cause::NotADirectory)),
+                (_, None) => new.push((name, needed)),
+            }
+        }
+        // All or nothing: half of a path would help nobody.
+        let left = self.inodes.checked_sub(new.len());
+        self.inodes = left.ok_or((path, Cause::TooMany))?;
+        for (name, kind) in new {
+            at = inodes.add(at, name);
+            let made = Made::NotYet;
+            inodes.set(at, PendingInode { kind, mount, made });
+        }
+        Ok(Pending::id(tree, at))
+    }
+}

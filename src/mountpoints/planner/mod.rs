@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Makes the [`Plan`]: follows every mount of the configuration to its mountpoint, and then those that
+//! only the checkpoint knows of. Looks only.
+
+mod missing;
+mod required;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::budget::Budget;
+use super::failure::{Cause, Failure};
+use super::mount_tree::{Backing, Found, MountId, MountTree, Place, There};
+use super::plan::{Origin, Plan, PlannedMount, Reason, Status};
+use super::required::InCheckpoint;
+use super::resolve::Stopped;
+use super::sources::{SourceId, Sources};
+use crate::checkpoint::Namespace;
+use crate::error::Error;
+use crate::oci::config::Config;
+use crate::oci::mount::{Content, LinkSource, Mount};
+use crate::path::{Name, NotAPath, RelPath, RelRef};
+use crate::sys::{self, MountpointKind};
+
+/// How many directories up from a missing source one that is there is looked for.
+const MAX_MISSING_DEPTH: usize = 64;
+
+impl Plan {
+    /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint's mount
+    /// namespaces need beyond that.
+    ///
+    /// # Errors
+    ///
+    /// The rootfs can't be opened, or is not a directory.
+    pub fn new(config: Config, namespaces: &[Namespace], budget: Budget) -> Result<Self, Error> {
+        let mut sources = Sources::default();
+        let unreadable = |errno| Error::Unreadable {
+            file: config.rootfs.clone(),
+            operation: "open",
+            errno,
+        };
+        let (root, kind) = sources
+            .add_rootfs(config.rootfs.clone())
+            .map_err(unreadable)?;
+        if kind != MountpointKind::Directory {
+            return Err(Error::invalid(
+                &config.rootfs,
+                "",
+                "the rootfs is not a directory",
+            ));
+        }
+        let mut planner = Planner {
+            tree: MountTree::new(sources, root),
+            unreachable: BTreeSet::new(),
+            indexes: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            mounts: Vec::with_capacity(config.mounts.len()),
+            inodes: budget.inodes,
+        };
+        for mount in config.mounts {
+            planner.add(mount);
+        }
+        planner.inodes = budget.beyond;
+        let masked = &config.externals.masked;
+        let is_over = planner.add_checkpoint(namespaces, masked, root, budget.beyond);
+        Ok(Self {
+            rootfs: config.rootfs,
+            over_limit: is_over.then_some(budget.beyond),
+            mounts: planner.mounts,
+            sources: planner.tree.sources,
+            pending: planner.tree.pending,
+        })
+    }
+}
+
+struct Planner {
+    tree: MountTree,
+    /// Destinations of mounts that are nowhere in the tree, since the way there failed.
+    unreachable: BTreeSet<RelPath>,
+    /// The index in the configuration of a mount of the tree.
+    indexes: BTreeMap<MountId, usize>,
+    /// And the other way round, for those that have a place in the tree.
+    ids: BTreeMap<usize, MountId>,
+    mounts: Vec<PlannedMount>,
+    /// How many more inodes may be planned.
+    inodes: usize,
+}
+
+impl Planner {
+    fn add(&mut self, mount: Mount) {
+        let planned = self.plan(mount);
+        self.mounts.push(planned);
+    }
+
+    fn plan(&mut self, mount: Mount) -> PlannedMount {
+        let destination = match &mount.destination {
+            Ok(destination) => destination.clone(),
+            Err(reason) => {
+                let cause = match reason {
+                    NotAPath::TooLong => Cause::TooLong,
+                    NotAPath::Nul => Cause::Nul,
+                };
+                return self.unplaced(mount, None, None, cause);
+            }
+        };
+        let destination = destination.view();
+        if let Some(text) = copied_link(&mount.content) {
+            return self.plan_link(mount, destination, text);
+        }
+        let (backing, kind) = self.open(&mount.content);
+        let found = match self.resolve(destination, mount.follow) {
+            Ok(found) => found,
+            Err(stopped) => {
+                self.unreachable.insert(destination.to_owned());
+                return self.unplaced(mount, Some(&stopped.place), kind.ok(), stopped.cause);
+            }
+        };
+        let status = match kind {
+            Ok(kind) => self.judge(&mount, &found, kind),
+            Err(errno) => Err(Failure {
+                at: None,
+                cause: Cause::Source(errno),
+            }),
+        };
+        let status = status.unwrap_or_else(Status::Failed);
+        self.cover(destination);
+        let id = self
+            .tree
+            .attach(&found, backing, kind.unwrap_or(MountpointKind::Directory));
+        self.indexes.insert(id, self.mounts.len());
+        self.ids.insert(self.mounts.len(), id);
+        self.placed(mount, &found.place, kind.ok(), status)
+    }
+
+    /// A mount that crun turns into a link: nothing is mounted, and later mounts go through the link.
+    fn plan_link(&mut self, mount: Mount, destination: RelRef, text: Vec<u8>) -> PlannedMount {
+        let found = match self.resolve(destination, false) {
+            Ok(found) => found,
+            Err(stopped) => {
+                return self.unplaced(mount, Some(&stopped.place), None, stopped.cause);
+            }
+        };
+        if let There::Missing { .. } = found.there {
+            self.tree.add_link(&found.place, text);
+        }
+        self.placed(mount, &found.place, None, Status::Link)
+    }
+
+    fn placed(
+        &self,
+        mount: Mount,
+        place: &Place,
+        kind: Option<MountpointKind>,
+        status: Status,
+    ) -> PlannedMount {
+        PlannedMount {
+            parent: self.indexes.get(&place.mount).copied(),
+            resolved: Some(self.tree.resolved(place)),
+            at: self.tree.host_place(place),
+            kind,
+            status,
+            mount,
+            origin: Origin::Configuration,
+            in_checkpoint: InCheckpoint::NotLooked,
+        }
+    }
+
+    /// A mount whose mountpoint is nowhere.
+    fn unplaced(
+        &self,
+        mount: Mount,
+        at: Option<&Place>,
+        kind: Option<MountpointKind>,
+        cause: Cause,
+    ) -> PlannedMount {
+        let failed_at = at.and_then(|place| self.tree.host_place(place));
+        PlannedMount {
+            parent: at.and_then(|place| self.indexes.get(&place.mount).copied()),
+            resolved: mount.destination.as_ref().ok().cloned(),
+            at: None,
+            kind,
+            status: Status::Failed(Failure {
+                at: failed_at,
+                cause,
+            }),
+            mount,
+            origin: Origin::Configuration,
+            in_checkpoint: InCheckpoint::NotLooked,
+        }
+    }
+
+    /// What was unreachable at a destination and below it is covered now.
+    fn cover(&mut self, destination: RelRef) {
+        if destination.is_root() {
+            self.unreachable.clear();
+        }
+        if self.unreachable.is_empty() {
+            return;
+        }
+        let destination = destination.as_bytes();
+        self.unreachable.remove(destination);
+        // Up to the byte after the slash, where all that lies below is over.
+        let (first, end) = ([destination, b"/"].concat(), [destination, b"0"].concat());
+        let below = self
+            .unreachable
+            .range::<[u8], _>((Included(&*first), Excluded(&*end)));
+        let covered: Vec<RelPath> = below.cloned().collect();
+        for path in covered {
+            self.unreachable.remove(&path);
+        }
+    }
+
+    /// Follows a mount to its mountpoint. What lies in a mount that is unreachable is unreachable too: without
+    /// that mount the way would lead elsewhere, and something would be created where nobody needs it.
+    fn resolve(&mut self, destination: RelRef, follow: bool) -> Result<Found, Stopped> {
+        let is_unreachable = |prefix: RelRef| self.unreachable.contains(prefix.as_bytes());
+        if !self.unreachable.is_empty() && destination.prefixes().any(is_unreachable) {
+            let place = Place {
+                mount: MountId::ROOT,
+                path: destination.to_owned(),
+            };
+            return Err(Stopped {
+                place,
+                cause: Cause::Below,
+            });
+        }
+        self.tree.resolve(destination, follow)
+    }
+
+    /// What lies behind a mount, and so what its mountpoint has to be.
+    fn open(&mut self, content: &Content) -> (Backing, Result<MountpointKind, Errno>) {
+        match content {
+            Content::Bind {
+                source,
+                recursive,
+                link,
+            } => {
+                let follow = *link != LinkSource::Bound;
+                match self.tree.sources.add(source.clone(), *recursive, follow) {
+                    Ok((id, kind)) => (Backing::Source(id, kind), Ok(kind)),
+                    Err(Errno::ENOENT) => match self.pending_source(source) {
+                        Some((id, kind)) => (Backing::Source(id, kind), Ok(kind)),
+                        None => (Backing::Broken, Err(Errno::ENOENT)),
+                    },
+                    Err(errno) => (Backing::Broken, Err(errno)),
+                }
+            }
+            Content::Tmpfs { copy_up } => (
+                Backing::Tmpfs { copy_up: *copy_up },
+                Ok(MountpointKind::Directory),
+            ),
+            Content::Kernel | Content::Other => (Backing::Opaque, Ok(MountpointKind::Directory)),
+        }
+    }
+
+    /// A source that isn't there yet, but is the mountpoint of an earlier mount: for the runtime it is there
+    /// when its turn comes.
+    fn pending_source(&mut self, source: &Path) -> Option<(SourceId, MountpointKind)> {
+        if self.tree.pending.is_empty() {
+            return None;
+        }
+        for at in source.ancestors().take(MAX_MISSING_DEPTH) {
+            let Ok(directory) = sys::inode_of_root(at) else {
+                continue;
+            };
+            let mut below = RelPath::default();
+            for name in source.strip_prefix(at).ok()?.components() {
+                // None for `..`: what isn't there yet can't be told to have been left again.
+                below.push(Name::new(name.as_os_str().as_bytes())?);
+            }
+            let pending = self.tree.pending.below(directory.identity)?;
+            let kind = pending.get(below.view())?.kind;
+            let at = (at.to_owned(), directory);
+            let sources = &mut self.tree.sources;
+            let id = sources.add_pending(source.to_owned(), at, below.view(), kind);
+            return Some((id, kind));
+        }
+        None
+    }
+
+    fn judge(
+        &mut self,
+        mount: &Mount,
+        found: &Found,
+        kind: MountpointKind,
+    ) -> Result<Status, Failure> {
+        let source = match self.tree.backing(found.place.mount) {
+            Backing::Source(id, _) => *id,
+            Backing::Tmpfs { .. } => return Ok(Status::Restored),
+            Backing::Broken => {
+                return Err(Failure {
+                    at: None,
+                    cause: Cause::Below,
+                });
+            }
+            Backing::Opaque => return Ok(self.not_inspected(mount, found.place.mount)),
+        };
+        let path = found.place.view();
+        match found.there {
+            There::Existing(there) if there == kind => Ok(Status::Present),
+            There::Existing(_) => Err(Failure {
+                at: Some(source.at(path)),
+                cause: Cause::WrongKind { needed: kind },
+            }),
+            There::Unknown => Ok(self.not_inspected(mount, found.place.mount)),
+            // crun takes no link's place by a file of another kind: it wants it to be there.
+            There::Missing { .. } if !mount.follow => Ok(Status::KindUnknown),
+            There::Missing { existing } => self.missing(source, path, existing, kind),
+        }
+    }
+
+    fn not_inspected(&self, mount: &Mount, parent: MountId) -> Status {
+        let parent = self
+            .indexes
+            .get(&parent)
+            .and_then(|&index| self.mounts.get(index));
+        let file_system = match parent.map(|parent| &parent.mount) {
+            Some(parent)
+                if parent.content == Content::Kernel && mount.content == Content::Kernel =>
+            {
+                return Status::Kernel;
+            }
+            Some(parent) => parent.file_system.clone(),
+            None => String::new(),
+        };
+        Status::NotInspected(Reason::FileSystem(file_system))
+    }
+}
+
+/// The text of the link that crun makes in the place of a mount.
+fn copied_link(content: &Content) -> Option<Vec<u8>> {
+    match content {
+        Content::Bind {
+            source,
+            link: LinkSource::Copied,
+            ..
+        } => sys::text_of_link(source).ok(),
+        _ => None,
+    }
+}

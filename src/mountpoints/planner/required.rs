@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the checkpoint needs beyond the configuration, as mounts of the plan.
+
+use super::Planner;
+use crate::checkpoint::Namespace;
+use crate::mountpoints::failure::{Cause, Failure};
+use crate::mountpoints::mount_tree::Backing;
+use crate::mountpoints::plan::{Origin, PlannedMount, Reason, Status};
+use crate::mountpoints::required::{
+    self, Compared, ConfigMount, InCheckpoint, Inside, KindBy, Parent, RequiredMountpoint,
+};
+use crate::mountpoints::sources::{Seen, SourceId};
+use crate::oci::mount::{Content, Mount};
+use crate::path::{PATH_MAX, RelPath, RelRef};
+use crate::sys::MountpointKind;
+
+/// How many bytes come before a path below a mount where CRIU asks for it:
+/// `/tmp/.criu.mntns.XXXXXX/mnt-0000000001/`.
+const CRIU_ROOT: usize = 40;
+
+impl Planner {
+    /// Plans what a checkpoint wants, but for one that wants too much: says whether it does.
+    pub(super) fn add_checkpoint(
+        &mut self,
+        namespaces: &[Namespace],
+        masked: &[String],
+        root: SourceId,
+        most: usize,
+    ) -> bool {
+        if namespaces.is_empty() {
+            return false;
+        }
+        let configured = self.mounts.len();
+        let mut known = Vec::with_capacity(self.mounts.len());
+        for (index, planned) in self.mounts.iter().enumerate() {
+            let is_broken = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
+            known.push(ConfigMount {
+                resolved: planned.resolved.as_ref().map(RelPath::view),
+                destination: planned.mount.destination.as_ref().ok().map(RelPath::view),
+                is_bind: matches!(planned.mount.content, Content::Bind { .. }),
+                parent: if planned.status.failure().is_some_and(is_broken) {
+                    Parent::Broken
+                } else if self.ids.contains_key(&index) {
+                    planned.parent.map_or(Parent::Rootfs, Parent::Mount)
+                } else {
+                    Parent::Unplaced
+                },
+            });
+        }
+        let Compared { required, has } = required::compare(namespaces, &known, masked, most);
+        for (planned, has) in self.mounts.iter_mut().zip(has) {
+            planned.in_checkpoint = has;
+        }
+        let Some(required) = required else {
+            return true;
+        };
+        for required in required {
+            let Some(planned) = self.plan_required(required, root) else {
+                continue;
+            };
+            let is_over = |failure: &Failure| failure.cause == Cause::TooMany;
+            if planned.status.failure().is_some_and(is_over) {
+                // All or nothing: half of it would help nobody.
+                self.mounts.truncate(configured);
+                self.tree.pending.keep_mounts(configured);
+                return true;
+            }
+            self.mounts.push(planned);
+        }
+        false
+    }
+
+    fn plan_required(
+        &mut self,
+        required: RequiredMountpoint,
+        root: SourceId,
+    ) -> Option<PlannedMount> {
+        // Without a usable source the mount of the configuration has failed already.
+        let source = self.source_of(&required.at, root)?;
+        let mount = Mount {
+            written: format!(
+                "/{}",
+                String::from_utf8_lossy(required.mountpoint.as_bytes())
+            ),
+            destination: Ok(required.mountpoint.clone()),
+            file_system: required.file_system,
+            content: Content::Other,
+            follow: false,
+        };
+        let kind = match required.kind {
+            KindBy::Checkpoint(kind) => Some(kind),
+            KindBy::Source(source) => self.kind_of(&source, root),
+            KindBy::Configuration(index) => self.mounts.get(index).and_then(|known| known.kind),
+            KindBy::Nothing => None,
+        };
+        let path = required.at.path.view();
+        let status = self.judge_required(source, path, kind);
+        Some(PlannedMount {
+            parent: required.at.mount,
+            resolved: Some(required.mountpoint),
+            at: Some(source.at(path)),
+            kind,
+            status: status.unwrap_or_else(Status::Failed),
+            mount,
+            origin: Origin::Checkpoint,
+            in_checkpoint: InCheckpoint::Own,
+        })
+    }
+
+    fn source_of(&self, inside: &Inside, root: SourceId) -> Option<SourceId> {
+        let Some(index) = inside.mount else {
+            return Some(root);
+        };
+        match self.tree.backing(*self.ids.get(&index)?) {
+            Backing::Source(id, MountpointKind::Directory) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// What a mount of the workload's own shows, if that is there.
+    fn kind_of(&mut self, shown: &Inside, root: SourceId) -> Option<MountpointKind> {
+        let source = self.source_of(shown, root)?;
+        match self.tree.sources.look(source, shown.path.view()).ok()? {
+            Seen::Directory => Some(MountpointKind::Directory),
+            Seen::File => Some(MountpointKind::File),
+            Seen::Link(_) | Seen::Missing | Seen::Blocked => None,
+        }
+    }
+
+    /// Judges a mountpoint whose path has no links, by the checkpoint's word.
+    fn judge_required(
+        &mut self,
+        source: SourceId,
+        path: RelRef,
+        kind: Option<MountpointKind>,
+    ) -> Result<Status, Failure> {
+        let failed = |path, cause| Failure {
+            at: Some(source.at(path)),
+            cause,
+        };
+        if path.len() >= PATH_MAX - CRIU_ROOT {
+            return Err(failed(RelRef::ROOT, Cause::TooLong));
+        }
+        for prefix in path.ancestors() {
+            let seen = self
+                .tree
+                .sources
+                .look(source, prefix)
+                .map_err(|cause| failed(prefix, cause))?;
+            let there = match seen {
+                Seen::Missing | Seen::Blocked => continue,
+                // CRIU would follow it, on the host or wherever else it leads.
+                Seen::Link(_) => return Ok(Status::NotInspected(Reason::Link)),
+                Seen::Directory => MountpointKind::Directory,
+                Seen::File => MountpointKind::File,
+            };
+            return match (prefix == path, kind) {
+                (true, Some(needed)) if there != needed => {
+                    Err(failed(prefix, Cause::WrongKind { needed }))
+                }
+                (true, _) => Ok(Status::Present),
+                (false, _) if there == MountpointKind::File => {
+                    Err(failed(prefix, Cause::NotADirectory))
+                }
+                (false, None) => Ok(Status::KindUnknown),
+                (false, Some(kind)) => self.missing(source, path, prefix.depth(), kind),
+            };
+        }
+        Err(failed(RelRef::ROOT, Cause::Changed))
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One mount namespace of a checkpoint, held against the configuration mount by mount.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::config_mount::{InCheckpoint, Index};
+use super::{Anchors, Inside, KindBy, RequiredMountpoint};
+use crate::checkpoint::MountImage;
+use crate::path::RelPath;
+use crate::sys::MountpointKind;
+
+/// A namespace, with what of it config.json names.
+pub(super) struct View<'a> {
+    pub(super) by_id: BTreeMap<u32, &'a MountImage>,
+    /// Mounts that others are mounted in.
+    pub(super) parents: BTreeSet<u32>,
+    pub(super) known: &'a Index<'a>,
+    pub(super) anchors: &'a Anchors<'a>,
+}
+
+impl View<'_> {
+    /// Where what a mount shows is now; none where CRIU restores its content, or nobody can tell.
+    fn inside(&self, mount: &MountImage) -> Option<Inside> {
+        if let Some(index) = self.known.of(mount) {
+            return Some(Inside {
+                mount: Some(index),
+                path: RelPath::default(),
+            });
+        }
+        if mount.external.is_some() {
+            return None;
+        }
+        // The nearest of the anchors on its device that it shows something of.
+        let root = mount.root.view();
+        root.ancestors().find_map(|top| {
+            let mount = *self.anchors.get(&(mount.device, top))?;
+            let path = root.strip_prefix(top)?.to_owned();
+            Some(Inside { mount, path })
+        })
+    }
+
+    /// What a mount needs beyond the configuration. Notes in `has` what of the configuration it is.
+    pub(super) fn compare(
+        &self,
+        mount: &MountImage,
+        masked: &[String],
+        has: &mut [InCheckpoint],
+    ) -> Option<RequiredMountpoint> {
+        let parent = self
+            .by_id
+            .get(&mount.parent)
+            .filter(|parent| parent.id != mount.id);
+        let own = self.known.of(mount);
+        let mut is_there = false;
+        for index in self.known.candidates(mount) {
+            let in_place = parent.is_none_or(|parent| self.known.is_in(index, parent));
+            is_there |= in_place;
+            let found = match (in_place, own == Some(index)) {
+                (true, true) => InCheckpoint::External,
+                (true, false) => InCheckpoint::Own,
+                (false, _) => InCheckpoint::Elsewhere,
+            };
+            if let Some(has) = has.get_mut(index) {
+                if matches!(*has, InCheckpoint::No | InCheckpoint::Elsewhere) {
+                    *has = found;
+                }
+            }
+        }
+        let parent = parent?;
+        // CRIU goes by the checkpoint, whatever comes first in the configuration.
+        if is_there {
+            return None;
+        }
+        let path = mount
+            .mountpoint
+            .view()
+            .strip_prefix(parent.mountpoint.view())
+            .filter(|path| !path.is_root())?;
+        let inside = self.inside(parent)?;
+        Some(RequiredMountpoint {
+            at: Inside {
+                mount: inside.mount,
+                path: inside.path.view().join(path),
+            },
+            kind: self.kind(mount, masked),
+            mountpoint: mount.mountpoint.clone(),
+            file_system: mount.file_system.clone().into_owned(),
+        })
+    }
+
+    fn kind(&self, mount: &MountImage, masked: &[String]) -> KindBy {
+        if let Some(index) = self.known.of(mount) {
+            return KindBy::Configuration(index);
+        }
+        if mount.is_empty_directory() {
+            return KindBy::Checkpoint(MountpointKind::Directory);
+        }
+        if let Some(key) = &mount.external {
+            // A masked file is /dev/null to the container, a masked directory a tmpfs of its own.
+            let is_masked = masked.iter().any(|path| {
+                path.strip_prefix('/').map(str::as_bytes) == Some(mount.mountpoint.as_bytes())
+            });
+            return if key == b"/dev/null" || is_masked {
+                KindBy::Checkpoint(MountpointKind::File)
+            } else {
+                KindBy::Nothing
+            };
+        }
+        // The root of any file system is a directory, and so is what others are mounted in.
+        if mount.root.view().is_root() || self.parents.contains(&mount.id) {
+            return KindBy::Checkpoint(MountpointKind::Directory);
+        }
+        self.inside(mount).map_or(KindBy::Nothing, KindBy::Source)
+    }
+}

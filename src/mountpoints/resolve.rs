@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The walk of a path through the mount tree, in the container's view: through mounts, links, and
+//! what is still missing, as the kernel would go once it is there.
+
+use super::failure::Cause;
+use super::mount_tree::{Backing, End, Following, Found, Look, MountId, MountTree, Place, There};
+use super::sources::Seen;
+use crate::path::{Name, PATH_MAX, RelPath, RelRef};
+use crate::sys::MountpointKind;
+
+/// Most links that one walk follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// Why a walk came to no end, and where.
+#[derive(Debug)]
+pub struct Stopped {
+    /// The place.
+    pub place: Place,
+    /// What was wrong there.
+    pub cause: Cause,
+}
+
+impl MountTree {
+    /// Follows `path` from the container's root to where it leads, through mounts and links, and through what
+    /// is still missing. A link in its very last place is followed if `follow` says so.
+    ///
+    /// # Errors
+    ///
+    /// The path leads nowhere; the error has the place that it failed at.
+    pub fn resolve(&mut self, path: RelRef, follow: bool) -> Result<Found, Stopped> {
+        let mut walk = Walk {
+            follow,
+            at: self.root_of(MountId::ROOT),
+            there: There::Existing(MountpointKind::Directory),
+            rest: Rest::Clean(path.to_owned()),
+            clear: false,
+            links: 0,
+            following: None,
+        };
+        walk.there = self.root_kind(walk.at.mount);
+        match self.go(&mut walk) {
+            Ok(()) => Ok(Found {
+                place: walk.at,
+                there: walk.there,
+            }),
+            Err(cause) => Err(Stopped {
+                place: walk.at,
+                cause,
+            }),
+        }
+    }
+
+    fn go(&mut self, walk: &mut Walk) -> Result<(), Cause> {
+        let mut whole = true;
+        loop {
+            self.note_end(walk);
+            if let Some(rest) = walk.rest.clean().filter(|_| whole) {
+                if let Some((mount, way, after)) = self.mount_on_the_way(&walk.at, rest) {
+                    // All of this path was walked when the mount came here: nothing to look at.
+                    if let Some(following) = &mut walk.following {
+                        for way in way.prefixes() {
+                            let place = walk.at.view().join(way);
+                            following.pass(walk.at.mount, place.view());
+                        }
+                    }
+                    walk.rest = Rest::Clean(after.to_owned());
+                    self.enter(walk, mount);
+                    continue;
+                }
+                if self.look_at_the_whole(walk) {
+                    return Ok(());
+                }
+                whole = false;
+                walk.clear = true;
+            }
+            let Some(name) = walk.next_name() else {
+                return Ok(());
+            };
+            let led_elsewhere = match Name::new(&name) {
+                Some(name) => self.go_down(walk, name)?,
+                // The one that is left: next_name passes over the others.
+                None => self.go_up(walk).map(|()| false)?,
+            };
+            if led_elsewhere {
+                whole = true;
+                walk.clear = false;
+            }
+        }
+    }
+
+    /// One lookup for all that is left, where no mount lies in between: most destinations exist.
+    /// Says whether that was all.
+    fn look_at_the_whole(&mut self, walk: &mut Walk) -> bool {
+        let (Backing::Source(id, _), There::Existing(MountpointKind::Directory)) =
+            (self.backing(walk.at.mount), walk.there)
+        else {
+            return false;
+        };
+        let id = *id;
+        let Some(rest) = walk.rest.clean() else {
+            return false;
+        };
+        let end = walk.at.view().join(rest);
+        // What stands in the place of a link of the runtime's is not for the host to say.
+        if end.view().len() >= PATH_MAX || self.has_links_to_be() {
+            return false;
+        }
+        let kind = match self.sources.look(id, end.view()) {
+            Ok(Seen::Directory) => MountpointKind::Directory,
+            Ok(Seen::File) => MountpointKind::File,
+            // An error that lasts comes again, with the component that has it.
+            Ok(Seen::Link(_) | Seen::Missing | Seen::Blocked) | Err(_) => return false,
+        };
+        walk.at.path = end;
+        walk.there = There::Existing(kind);
+        walk.rest = Rest::Clean(RelPath::default());
+        true
+    }
+
+    /// Goes to the child `name`. Returns whether that led to another mount, or through a link.
+    fn go_down(&mut self, walk: &mut Walk, name: Name) -> Result<bool, Cause> {
+        if walk.there == There::Existing(MountpointKind::File) {
+            return Err(Cause::NotADirectory);
+        }
+        let directory = walk.at.view().depth();
+        walk.at.path.push(name);
+        if walk.at.view().len() >= PATH_MAX {
+            return Err(Cause::TooLong);
+        }
+        walk.pass();
+        if !walk.clear {
+            if let Some(mount) = self.mounted_at(&walk.at) {
+                self.enter(walk, mount);
+                return Ok(true);
+            }
+        }
+        let is_last = walk.rest.as_bytes().iter().all(|&byte| byte == b'/');
+        let follow = walk.follow || !is_last;
+        let seen = match self.link_to_be(&walk.at) {
+            Some(link) => Look::Seen(Seen::Link(link.to_vec())),
+            None if matches!(walk.there, There::Missing { .. }) => return Ok(false),
+            None => self.look(&walk.at)?,
+        };
+        match seen {
+            Look::Seen(Seen::Directory) => {
+                walk.there = There::Existing(MountpointKind::Directory);
+            }
+            Look::Seen(Seen::Link(_)) if !follow => {
+                walk.there = There::Existing(MountpointKind::File);
+            }
+            Look::Seen(Seen::File) => walk.there = There::Existing(MountpointKind::File),
+            Look::Seen(Seen::Missing) => {
+                walk.there = There::Missing {
+                    existing: directory,
+                }
+            }
+            // The path so far was no link a moment ago.
+            Look::Seen(Seen::Blocked) => return Err(Cause::Changed),
+            Look::Unknown => walk.there = There::Unknown,
+            Look::Seen(Seen::Link(text)) => {
+                if let Some(end) = self.followed.end_of(&walk.at).filter(|_| walk.links == 0) {
+                    walk.links = end.links;
+                    walk.at = end.place;
+                    walk.there = There::Existing(MountpointKind::Directory);
+                    return Ok(true);
+                }
+                walk.links += 1;
+                if walk.links > MAX_LINKS {
+                    return Err(Cause::Loop);
+                }
+                if walk.links == 1 {
+                    walk.following = Some(Following::new(&walk.at, walk.rest.as_bytes().len()));
+                }
+                if walk.rest.as_bytes().len() + text.len() >= 2 * PATH_MAX {
+                    return Err(Cause::TooLong);
+                }
+                walk.at.path.pop();
+                walk.rest = walk.rest.behind(&text);
+                if text.starts_with(b"/") {
+                    // In the container's view, so from the container's root.
+                    self.enter(walk, MountId::ROOT);
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes to the parent directory, through the mounts that one stands at the root of.
+    fn go_up(&mut self, walk: &mut Walk) -> Result<(), Cause> {
+        if walk.there == There::Existing(MountpointKind::File) {
+            return Err(Cause::NotADirectory);
+        }
+        if matches!(walk.there, There::Missing { .. })
+            && self.pending_at(&walk.at)? == Some(MountpointKind::File)
+        {
+            return Err(Cause::NotADirectory);
+        }
+        // The parent of the container's root is the root itself.
+        if walk.at.view().is_root() {
+            if let Some(up) = self.foot(walk.at.mount) {
+                walk.at = up.clone();
+            }
+        }
+        walk.at.path.pop();
+        if walk.at.view().is_root() {
+            // Into what is stacked on it, too: above the container's root is the topmost root.
+            self.enter(walk, walk.at.mount);
+            return Ok(());
+        }
+        // What is there can be missing still: the place that a mount stands at is planned too.
+        let mut at = walk.at.clone();
+        loop {
+            let existing = at.view().depth();
+            if existing == 0 {
+                walk.there = walk.missing_from(0);
+                return Ok(());
+            }
+            match self.look(&at)? {
+                Look::Unknown => {
+                    walk.there = There::Unknown;
+                    return Ok(());
+                }
+                Look::Seen(Seen::Missing) => {
+                    at.path.pop();
+                }
+                Look::Seen(_) => {
+                    walk.there = walk.missing_from(existing);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn enter(&self, walk: &mut Walk, mount: MountId) {
+        walk.at = self.root_of(mount);
+        walk.there = self.root_kind(walk.at.mount);
+        walk.pass();
+    }
+
+    /// Remembers where the first link of a walk has led, once that is known; but for ways through what is
+    /// still missing, which may become something.
+    fn note_end(&mut self, walk: &mut Walk) {
+        let Some(way) = &walk.following else {
+            return;
+        };
+        let left = walk.rest.as_bytes().len();
+        if left > way.behind && walk.there == There::Existing(MountpointKind::Directory) {
+            return;
+        }
+        let is_end = left == way.behind && walk.there == There::Existing(MountpointKind::Directory);
+        if let Some(way) = walk.following.take().filter(|_| is_end) {
+            let (place, links) = (walk.at.clone(), walk.links);
+            self.followed.remember(way, End { place, links });
+        }
+    }
+}
+
+/// A walk under way.
+struct Walk {
+    at: Place,
+    there: There,
+    /// What is still to be walked, from `at`.
+    rest: Rest,
+    /// No mount lies on the way of it, unless a link leads elsewhere.
+    clear: bool,
+    /// Whether a link in the last place is followed.
+    follow: bool,
+    links: usize,
+    /// The first link that is being followed.
+    following: Option<Following>,
+}
+
+/// What is still to be walked.
+enum Rest {
+    /// A clean path.
+    Clean(RelPath),
+    /// With the text of a link, which need not be clean.
+    Raw(Vec<u8>),
+}
+
+impl Rest {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Clean(path) => path.as_bytes(),
+            Self::Raw(text) => text,
+        }
+    }
+
+    /// The rest, if there is something and it is clean.
+    fn clean(&self) -> Option<RelRef<'_>> {
+        match self {
+            Self::Clean(path) if !path.view().is_root() => Some(path.view()),
+            Self::Clean(_) | Self::Raw(_) => None,
+        }
+    }
+
+    /// The text of a link, with this behind it.
+    fn behind(&self, text: &[u8]) -> Self {
+        let first = text.iter().position(|&byte| byte != b'/');
+        let mut rest = text.split_at(first.unwrap_or(text.len())).1.to_vec();
+        let behind = self.as_bytes();
+        if !rest.is_empty() && !behind.is_empty() {
+            rest.push(b'/');
+        }
+        rest.extend_from_slice(behind);
+        match RelRef::new(&rest) {
+            Some(path) => Self::Clean(path.to_owned()),
+            None => Self::Raw(rest),
+        }
+    }
+
+    /// What stands before the first slash, which may be nothing; none at the end.
+    fn take_name(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Clean(path) => {
+                let (name, rest) = path.view().split_first()?;
+                let name = name.as_bytes().to_vec();
+                *path = rest.to_owned();
+                Some(name)
+            }
+            Self::Raw(text) if text.is_empty() => None,
+            Self::Raw(text) => {
+                let end = text.iter().position(|&byte| byte == b'/');
+                let name = text.drain(..end.unwrap_or(text.len())).collect();
+                if end.is_some() {
+                    text.drain(..1);
+                }
+                Some(name)
+            }
+        }
+    }
+}
+
+impl Walk {
+    /// Notes where the walk is now, if a link is being followed.
+    fn pass(&mut self) {
+        if let Some(way) = &mut self.following {
+            way.pass(self.at.mount, self.at.view());
+        }
+    }
+
+    /// Takes the next name off the rest, `..` among them.
+    fn next_name(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let name = self.rest.take_name()?;
+            if !name.is_empty() && name != b"." {
+                return Some(name);
+            }
+        }
+    }
+
+    /// The state of a place of whose path the first `existing` components exist.
+    fn missing_from(&self, existing: usize) -> There {
+        if existing == self.at.view().depth() {
+            There::Existing(MountpointKind::Directory)
+        } else {
+            There::Missing { existing }
+        }
+    }
+}

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The places of the host that mountpoints may lie in: the rootfs and the bind sources, and nothing else.
+//! Whatever is looked at or created on the host goes through one of these.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::failure::Cause;
+use crate::path::{RelPath, RelRef};
+use crate::sys::{self, FileSystem, Inode, InodeKind, MountpointKind};
+
+/// How many directories stay open at once, the sources themselves among them. A container can have more
+/// mounts than a process may have descriptors; most lookups go to the last few directories.
+const OPEN_AT_ONCE: usize = 12;
+
+/// One of the [`Sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceId(usize);
+
+/// A place on the host: in a source, without links on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPlace {
+    /// The source.
+    pub source: SourceId,
+    /// The path there.
+    pub path: RelPath,
+}
+
+/// A directory or file of the host that the configuration names.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    /// Shown with the mounts that the host has below it.
+    recursive: bool,
+    /// The host has a mount below it that this view must not show.
+    stripped: bool,
+    inode: Inode,
+    /// It isn't there yet, but will be: the mountpoint of an earlier mount.
+    pending: Option<HostPlace>,
+}
+
+/// What stands at a path.
+#[derive(Debug)]
+pub enum Seen {
+    /// A directory.
+    Directory,
+    /// Something that is not a directory.
+    File,
+    /// A symbolic link, with its text.
+    Link(Vec<u8>),
+    /// Nothing.
+    Missing,
+    /// A link or a file is in the way.
+    Blocked,
+}
+
+/// A directory, and what it is on.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// Device and inode number.
+    pub identity: (u64, u64),
+    /// Its file system.
+    pub file_system: FileSystem,
+}
+
+/// All directories and files of the host that the configuration names.
+#[derive(Debug, Default)]
+pub struct Sources {
+    all: Vec<Source>,
+    cache: Cache,
+}
+
+/// What is open, and what isn't there. One cache for all that is looked up, and so one to invalidate.
+#[derive(Debug, Default)]
+struct Cache {
+    /// The one used last is the last.
+    open: VecDeque<Open>,
+    /// What was last found missing: nothing is below that either.
+    missing: Option<HostPlace>,
+}
+
+/// An open directory, or a source that is a file.
+#[derive(Debug)]
+struct Open {
+    at: HostPlace,
+    fd: OwnedFd,
+    judged: Option<Judged>,
+}
+
+impl Cache {
+    /// Moves an open directory to the end. Whether there is one.
+    fn find(&mut self, source: SourceId, path: RelRef) -> bool {
+        let is_it = |open: &Open| open.at.source == source && open.at.path.view() == path;
+        // The newest is asked for most often.
+        let Some(index) = self.open.iter().rposition(is_it) else {
+            return false;
+        };
+        if index + 1 < self.open.len() {
+            let used = self.open.remove(index);
+            self.open.extend(used);
+        }
+        true
+    }
+
+    fn add(&mut self, source: SourceId, path: RelRef, fd: OwnedFd) {
+        if self.open.len() == OPEN_AT_ONCE {
+            self.open.pop_front();
+        }
+        self.open.push_back(Open {
+            at: source.at(path),
+            fd,
+            judged: None,
+        });
+    }
+
+    fn last(&mut self) -> Result<&mut Open, Cause> {
+        self.open.back_mut().ok_or(Cause::Internal)
+    }
+
+    /// Forgets all that was found in a source.
+    fn forget(&mut self, source: SourceId) {
+        self.open.retain(|open| open.at.source != source);
+        self.missing = None;
+    }
+}
+
+impl SourceId {
+    /// A place in this source.
+    pub fn at(self, path: RelRef) -> HostPlace {
+        HostPlace {
+            source: self,
+            path: path.to_owned(),
+        }
+    }
+}
+
+impl HostPlace {
+    /// The path, borrowed.
+    pub fn view(&self) -> RelRef<'_> {
+        self.path.view()
+    }
+}
+
+impl Sources {
+    /// Adds a path of the configuration; `recursive`: with the mounts that the host has below it; `follow`:
+    /// if it is a link, what it leads to. Returns what it is as well.
+    ///
+    /// # Errors
+    ///
+    /// Of stat(2).
+    pub fn add(
+        &mut self,
+        path: PathBuf,
+        recursive: bool,
+        follow: bool,
+    ) -> Result<(SourceId, MountpointKind), Errno> {
+        let inode = if follow {
+            sys::inode_of_root(&path)?
+        } else {
+            sys::inode_of_link(&path)?
+        };
+        Ok(self.add_as(path, recursive, inode))
+    }
+
+    /// Adds the path of the rootfs, and keeps it open: everything begins there.
+    ///
+    /// # Errors
+    ///
+    /// Of open(2) and fstat(2).
+    pub fn add_rootfs(&mut self, path: PathBuf) -> Result<(SourceId, MountpointKind), Errno> {
+        let fd = sys::open_root(&path)?;
+        let inode = sys::inode(fd.as_fd())?;
+        let (id, kind) = self.add_as(path, true, inode);
+        self.cache.add(id, RelRef::ROOT, fd);
+        Ok((id, kind))
+    }
+
+    /// Adds a path that isn't there yet: `below` of the directory `at`, as a `kind`.
+    pub fn add_pending(
+        &mut self,
+        path: PathBuf,
+        (at, directory): (PathBuf, Inode),
+        below: RelRef,
+        kind: MountpointKind,
+    ) -> SourceId {
+        let (directory, _) = self.add_as(at, true, directory);
+        let inode = Inode {
+            // That of nothing.
+            identity: (0, 0),
+            kind: match kind {
+                MountpointKind::Directory => InodeKind::Directory,
+                MountpointKind::File => InodeKind::File,
+            },
+        };
+        let (id, _) = self.add_as(path, true, inode);
+        if let Some(source) = self.all.get_mut(id.0) {
+            source.pending = Some(directory.at(below));
+        }
+        id
+    }
+
+    fn add_as(
+        &mut self,
+        path: PathBuf,
+        recursive: bool,
+        inode: Inode,
+    ) -> (SourceId, MountpointKind) {
+        let kind = match inode.kind {
+            InodeKind::Directory => MountpointKind::Directory,
+            InodeKind::File | InodeKind::Link => MountpointKind::File,
+        };
+        let id = SourceId(self.all.len());
+        self.all.push(Source {
+            path,
+            recursive,
+            stripped: false,
+            inode,
+            pending: None,
+        });
+        (id, kind)
+    }
+
+    /// A place in a source that isn't there yet as one in a source that is. None for any other.
+    pub fn real(&self, source: SourceId, path: RelRef) -> Option<HostPlace> {
+        let pending = self.all.get(source.0)?.pending.as_ref()?;
+        Some(HostPlace {
+            source: pending.source,
+            path: pending.view().join(path),
+        })
+    }
+
+    /// The host path of a place.
+    pub fn host_path(&self, place: &HostPlace) -> PathBuf {
+        self.host_path_in(place.source, place.view())
+    }
+
+    /// The host path of `path` in a source.
+    pub fn host_path_in(&self, source: SourceId, path: RelRef) -> PathBuf {
+        let source = self.all.get(source.0);
+        let source = source.map_or(Path::new(""), |source| source.path.as_path());
+        if path.is_root() {
+            source.to_owned()
+        } else {
+            source.join(OsStr::from_bytes(path.as_bytes()))
+        }
+    }
+
+    /// What stands at `path` in a source, no link followed on the way.
+    ///
+    /// # Errors
+    ///
+    /// The source or a directory on the way can't be looked into.
+    pub fn look(&mut self, source: SourceId, path: RelRef) -> Result<Seen, Cause> {
+        let Some((parent, name)) = path.split_last() else {
+            // Known since it was added; and a file has no `.` to open.
+            let root = self.all.get(source.0).ok_or(Cause::Internal)?;
+            return Ok(match root.inode.kind {
+                InodeKind::Directory => Seen::Directory,
+                InodeKind::File | InodeKind::Link => Seen::File,
+            });
+        };
+        if self.is_pending(source) {
+            return Ok(Seen::Missing);
+        }
+        if let Some(missing) = &self.cache.missing {
+            if missing.source == source && path.is_in(missing.view()) {
+                return Ok(Seen::Missing);
+            }
+        }
+        let mut missing = path;
+        let found = if self.has_to_stay(source) {
+            // By a walk of the kernel's that stays on the source's own mount.
+            self.open_in(source, path, sys::open_beneath)
+                .and_then(|found| {
+                    let inode = sys::inode(found.as_fd()).map_err(Cause::system("fstat"))?;
+                    let text = || sys::read_link(found.as_fd());
+                    seen(inode.kind, text)
+                })
+        } else {
+            // By name, in a directory that is open already or will be of use.
+            match self.directory(source, parent) {
+                Err(cause) => {
+                    missing = parent;
+                    Err(cause)
+                }
+                Ok(directory) => sys::inode_in(directory, name)
+                    .map_err(Cause::system("newfstatat"))
+                    .and_then(|inode| seen(inode.kind, || sys::read_link_in(directory, name))),
+            }
+        };
+        let Err(Cause::System { errno, .. }) = found else {
+            return found;
+        };
+        match errno {
+            Errno::ENOENT => {
+                // A parent that is missing may have a parent that is missing too; the name itself hasn't.
+                if missing == path || missing.depth() == 1 {
+                    self.cache.missing = Some(source.at(missing));
+                }
+                Ok(Seen::Missing)
+            }
+            Errno::ELOOP | Errno::ENOTDIR => Ok(Seen::Blocked),
+            _ => found,
+        }
+    }
+
+    /// The directory at `path` in a source, open for as long as others aren't asked for. Only to look: what is
+    /// called by this path may change, so whoever creates something opens it anew.
+    ///
+    /// # Errors
+    ///
+    /// It can't be opened, or something that is not a directory is there.
+    pub fn directory(&mut self, source: SourceId, path: RelRef) -> Result<BorrowedFd<'_>, Cause> {
+        if path.is_root() {
+            return self.root(source);
+        }
+        if !self.cache.find(source, path) {
+            let fd = self.open_directory(source, path)?;
+            self.cache.add(source, path, fd);
+        }
+        self.cache.last().map(|open| open.fd.as_fd())
+    }
+
+    /// What the directory at `path` in a source is, and on which file system.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::directory`].
+    pub fn judge(&mut self, source: SourceId, path: RelRef) -> Result<Judged, Cause> {
+        let of_source = self.all.get(source.0).map(|source| source.inode.identity);
+        self.directory(source, path)?;
+        let open = self.cache.last()?;
+        if let Some(judged) = open.judged {
+            return Ok(judged);
+        }
+        let identity = match of_source.filter(|_| path.is_root()) {
+            Some(identity) => identity,
+            None => {
+                let inode = sys::inode(open.fd.as_fd()).map_err(Cause::system("fstat"))?;
+                inode.identity
+            }
+        };
+        let file_system = sys::file_system(open.fd.as_fd()).map_err(Cause::system("fstatfs"))?;
+        let judged = Judged {
+            identity,
+            file_system,
+        };
+        Ok(*open.judged.insert(judged))
+    }
+
+    /// Opens the directory at `path` in a source, no link followed on the way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::directory`].
+    pub fn open_directory(&mut self, source: SourceId, path: RelRef) -> Result<OwnedFd, Cause> {
+        self.open_in(source, path, sys::open_directory_beneath)
+    }
+
+    fn open_in(
+        &mut self,
+        source: SourceId,
+        path: RelRef,
+        open: impl Fn(BorrowedFd, RelRef, bool) -> Result<OwnedFd, Errno>,
+    ) -> Result<OwnedFd, Cause> {
+        let same_mount = self.has_to_stay(source);
+        match open(self.root(source)?, path, same_mount) {
+            // A mount of the host's is in the way, which a bind without `rbind` doesn't show.
+            Err(Errno::EXDEV) if same_mount => {
+                self.strip(source)?;
+                open(self.root(source)?, path, false)
+            }
+            other => other,
+        }
+        .map_err(Cause::system("openat2"))
+    }
+
+    /// From now on a source is seen without the mounts that the host has below it.
+    fn strip(&mut self, id: SourceId) -> Result<(), Cause> {
+        let stripped =
+            sys::without_submounts(self.root(id)?).map_err(Cause::system("open_tree"))?;
+        if let Some(source) = self.all.get_mut(id.0) {
+            source.stripped = true;
+        }
+        self.cache.forget(id);
+        self.cache.add(id, RelRef::ROOT, stripped);
+        Ok(())
+    }
+
+    /// A source itself, open.
+    ///
+    /// # Errors
+    ///
+    /// It can't be opened, or is another one by now.
+    pub fn root(&mut self, id: SourceId) -> Result<BorrowedFd<'_>, Cause> {
+        if !self.cache.find(id, RelRef::ROOT) {
+            let source = self.all.get(id.0).ok_or(Cause::Internal)?;
+            let mut fd = sys::open_root(&source.path).map_err(Cause::Source)?;
+            // Opened by its path only now, or once more: it has to be what it was.
+            let inode = sys::inode(fd.as_fd()).map_err(Cause::system("fstat"))?;
+            if inode.identity != source.inode.identity {
+                return Err(Cause::Changed);
+            }
+            if source.stripped {
+                fd = sys::without_submounts(fd.as_fd()).map_err(Cause::system("open_tree"))?;
+            }
+            self.cache.add(id, RelRef::ROOT, fd);
+        }
+        self.cache.last().map(|open| open.fd.as_fd())
+    }
+
+    /// Whether a mount of the host below a source is in the way, rather than in view.
+    pub fn has_to_stay(&self, id: SourceId) -> bool {
+        let source = self.all.get(id.0);
+        source.is_some_and(|source| !source.recursive && !source.stripped)
+    }
+
+    /// Whether a source isn't there yet.
+    pub fn is_pending(&self, id: SourceId) -> bool {
+        let source = self.all.get(id.0);
+        source.is_some_and(|source| source.pending.is_some())
+    }
+
+    /// Device and inode number of a source.
+    pub fn identity(&self, id: SourceId) -> Option<(u64, u64)> {
+        self.all.get(id.0).map(|source| source.inode.identity)
+    }
+}
+
+/// What an inode is; `text` reads it if it is a link.
+fn seen(kind: InodeKind, text: impl FnOnce() -> Result<Vec<u8>, Errno>) -> Result<Seen, Cause> {
+    match kind {
+        InodeKind::Directory => Ok(Seen::Directory),
+        InodeKind::File => Ok(Seen::File),
+        InodeKind::Link => match text() {
+            Ok(text) => Ok(Seen::Link(text)),
+            // It was a link a moment ago.
+            Err(Errno::EINVAL | Errno::ENOENT) => Err(Cause::Changed),
+            Err(errno) => Err(Cause::system("readlinkat")(errno)),
+        },
+    }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What premount uses of config.json (runtime-spec config.md), and nothing more: a capability, a seccomp
+//! action or a namespace that no library knows yet must not stop a restore.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{self, LinuxIdMapping};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::json::{self, List, Object};
+use super::mount::Mount;
+use super::owner::Owner;
+use crate::error::Error;
+
+/// The file's name in a bundle (runtime-spec bundle.md).
+pub const FILE_NAME: &str = "config.json";
+/// Most bytes in it.
+pub const MAX_SIZE: usize = 16 << 20;
+/// Most mounts in it: a mount namespace has no more (`fs.mount-max`, proc_sys_fs(5)).
+pub const MAX_MOUNTS: usize = 100_000;
+/// The annotation that says whether premount acts: `true` or `false`, and nothing else.
+pub const RESTORE_ANNOTATION: &str = "io.premount.restore";
+
+/// The part of a configuration that premount uses.
+#[derive(Debug)]
+pub struct Config {
+    /// It says which version of the runtime-spec it follows: without that it may be the configuration of
+    /// something else.
+    pub is_oci: bool,
+    /// The value of the annotation `io.premount.restore`.
+    pub restore: Option<String>,
+    /// `root.path`, absolute.
+    pub rootfs: PathBuf,
+    /// `mounts`, in their order.
+    pub mounts: Vec<Mount>,
+    /// Who owns what is created.
+    pub owner: Owner,
+    /// What the runtime gives CRIU besides binds.
+    pub externals: Externals,
+}
+
+/// What a runtime gives CRIU from outside besides the binds.
+#[derive(Clone, Debug, Default)]
+pub struct Externals {
+    /// `linux.maskedPaths`.
+    pub masked: Vec<String>,
+    /// `linux.devices`, by their paths.
+    pub devices: Vec<String>,
+}
+
+impl Config {
+    /// Parses the text of `file`; relative paths in it start at `bundle`.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a configuration: the error has the place.
+    pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
+        let written: Written = json::parse(text, file)?;
+        let missing = |place| Error::invalid(file, place, "missing");
+        let Object(root) = written.root.ok_or_else(|| missing("root"))?;
+        let rootfs = root.path.filter(|path| !path.as_os_str().is_empty());
+        let rootfs = rootfs.ok_or_else(|| missing("root.path"))?;
+        let List(mounts) = written.mounts.unwrap_or(List(Vec::new()));
+        if mounts.len() > MAX_MOUNTS {
+            let reason = format!("more than {MAX_MOUNTS}, and no kernel mounts so many");
+            return Err(Error::invalid(file, "mounts", reason));
+        }
+        let mounts = mounts.iter().map(|Object(mount)| Mount::new(mount, bundle));
+        let Object(linux) = written.linux.unwrap_or_default();
+        let devices = linux.devices.unwrap_or_default();
+        Ok(Self {
+            is_oci: written.version.is_some(),
+            restore: written.annotations.and_then(|Object(all)| all.restore),
+            rootfs: bundle.join(rootfs),
+            mounts: mounts.collect(),
+            owner: Owner::of(linux.uid_mappings.as_deref(), linux.gid_mappings.as_deref()),
+            externals: Externals {
+                masked: linux.masked_paths.unwrap_or_default(),
+                devices: devices.into_iter().map(|device| device.path).collect(),
+            },
+        })
+    }
+}
+
+/// Whether a text that is not a usable configuration would be an OCI one all the same.
+pub fn is_oci(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Versioned {
+        #[serde(rename = "ociVersion")]
+        _version: String,
+    }
+    serde_json::from_str::<Object<Versioned>>(text).is_ok()
+}
+
+/// The fields of a configuration, and of its parts, as they are written.
+#[derive(Default)]
+struct Written {
+    version: Option<String>,
+    annotations: Option<Object<Annotations>>,
+    root: Option<Object<WrittenRoot>>,
+    mounts: Option<List<Object<runtime::Mount>>>,
+    linux: Option<Object<WrittenLinux>>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Field {
+    OciVersion,
+    Annotations,
+    Root,
+    Mounts,
+    Linux,
+    #[serde(other)]
+    Other,
+}
+
+/// The annotations of a configuration or a state.
+#[derive(Debug, Deserialize)]
+pub(super) struct Annotations {
+    /// [`RESTORE_ANNOTATION`].
+    #[serde(rename = "io.premount.restore")]
+    pub(super) restore: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WrittenRoot {
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenLinux {
+    uid_mappings: Option<Vec<LinuxIdMapping>>,
+    gid_mappings: Option<Vec<LinuxIdMapping>>,
+    masked_paths: Option<Vec<String>>,
+    devices: Option<Vec<WrittenDevice>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WrittenDevice {
+    path: String,
+}
+
+/// Not derived, for the places in its errors.
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Written;
+
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut all = Written::default();
+                while let Some(field) = map.next_key()? {
+                    match field {
+                        Field::OciVersion => json::take(&mut map, "ociVersion", &mut all.version),
+                        Field::Annotations => {
+                            json::take(&mut map, "annotations", &mut all.annotations)
+                        }
+                        Field::Root => json::take(&mut map, "root", &mut all.root),
+                        Field::Mounts => json::take(&mut map, "mounts", &mut all.mounts),
+                        Field::Linux => json::take(&mut map, "linux", &mut all.linux),
+                        Field::Other => json::ignore(&mut map),
+                    }?;
+                }
+                Ok(all)
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Config, Error> {
+        Config::parse(text, Path::new("config.json"), Path::new("/bundle"))
+    }
+
+    fn complaint(text: &str) -> String {
+        parsed(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_bundle() {
+        let config = parsed(r#"{"root":{"path":"rootfs"},"mounts":[]}"#).unwrap();
+        assert_eq!(config.rootfs, Path::new("/bundle/rootfs"));
+    }
+
+    #[test]
+    fn what_no_library_knows_yet_is_no_error() {
+        let text = r#"{"ociVersion":"9.0","root":{"path":"r"},"mounts":[],
+            "process":{"capabilities":{"bounding":["CAP_TELEPORT"]}},
+            "linux":{"namespaces":[{"type":"dream"}],
+                     "seccomp":{"defaultAction":"SCMP_ACT_SHRUG"}},"future":{"x":[1]}}"#;
+        assert!(parsed(text).unwrap().is_oci);
+    }
+
+    #[test]
+    fn no_mounts_are_no_error() {
+        // runtime-spec config.md, "Mounts": optional.
+        for mounts in ["", r#","mounts":null"#, r#","mounts":[]"#] {
+            let text = format!(r#"{{"root":{{"path":"r"}}{mounts}}}"#);
+            let config = parsed(&text).unwrap();
+            assert!(config.mounts.is_empty() && !config.is_oci, "{text}");
+        }
+    }
+
+    #[test]
+    fn more_mounts_than_a_kernel_mounts_are_refused() {
+        let text = |count: usize| {
+            let mounts = vec![r#"{"destination":"/a"}"#; count].join(",");
+            format!(r#"{{"root":{{"path":"r"}},"mounts":[{mounts}]}}"#)
+        };
+        assert_eq!(parsed(&text(MAX_MOUNTS)).unwrap().mounts.len(), MAX_MOUNTS);
+        assert_eq!(
+            complaint(&text(MAX_MOUNTS + 1)),
+            "config.json: mounts: more than 100000, and no kernel mounts so many"
+        );
+    }
+
+    #[test]
+    fn the_annotation_is_taken_whatever_the_others_are() {
+        let text = r#"{"annotations":{"a":7,"io.premount.restore":"true"},"root":{"path":"r"}}"#;
+        assert_eq!(parsed(text).unwrap().restore.as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        for (text, error) in [
+            (r#"{"mounts":[]}"#, "root: missing"),
+            (r#"{"root":{},"mounts":[]}"#, "root.path: missing"),
+            (r#"{"root":{"path":""},"mounts":[]}"#, "root.path: missing"),
+            (
+                r#"{"root":7,"mounts":[]}"#,
+                "root: invalid type: integer `7`, expected an object at line 1 column 9",
+            ),
+            (
+                "[]",
+                "invalid type: sequence, expected an object at line 1 column 0",
+            ),
+            (
+                r#"{"root":{"path":"r"},"mounts":[{"destination":"/a"},{"type":"tmpfs"}]}"#,
+                "mounts[1]: missing field `destination` at line 1 column 68",
+            ),
+            (
+                r#"{"root":{"path":"r"},"mounts":7}"#,
+                "mounts: invalid type: integer `7`, expected an array at line 1 column 31",
+            ),
+            (
+                r#"{"root":{"path":"r"},"mounts":[["/a"]]}"#,
+                "mounts[0]: invalid type: sequence, expected an object at line 1 column 31",
+            ),
+            (
+                r#"{"root":{"path":"r"},"root":{"path":"r"}}"#,
+                "duplicate field `root` at line 1 column 27",
+            ),
+            (
+                r#"{"annotations":{"io.premount.restore":true}}"#,
+                "annotations: invalid type: boolean `true`, expected a string at line 1 column 42",
+            ),
+        ] {
+            assert_eq!(complaint(text), format!("config.json: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_told_by_its_version() {
+        assert!(is_oci(r#"{"ociVersion":"1.2","mounts":7}"#));
+        for text in [r#"{"mounts":7}"#, r#"["1.2"]"#, "{", r#"{"ociVersion":7}"#] {
+            assert!(!is_oci(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//! JSON that somebody else wrote: bounded in size before it is parsed, and every error with the file and
+//! the place in it. `serde_json` bounds the depth of what is taken, and what is ignored takes a byte a level.
+
+use std::fmt;
+use std::io::Read;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::error::Error;
+use crate::input;
+
+/// Reads a regular file of at most `limit` bytes.
+pub fn read_file(path: &Path, limit: usize) -> Result<String, Error> {
+    text(input::read_file(path, limit)?, path)
+}
+
+/// Reads an open file of at most `limit` bytes. `path` is its name in errors.
+pub fn read_open_file(file: OwnedFd, path: &Path, limit: usize) -> Result<String, Error> {
+    text(input::read_open_file(file, path, limit)?, path)
+}
+
+/// Reads `stream` to its end, `limit` bytes at most. `file` is its name in errors.
+pub fn read_stream(stream: impl Read, file: &Path, limit: usize) -> Result<String, Error> {
+    text(input::read_stream(stream, file, limit)?, file)
+}
+
+fn text(bytes: Vec<u8>, file: &Path) -> Result<String, Error> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(Error::invalid(file, "", "empty, where JSON belongs"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::invalid(file, "", format!("not UTF-8 at byte {at}"))
+    })
+}
+
+/// Parses the whole text of a file.
+pub fn parse<'a, T: Deserialize<'a>>(text: &'a str, file: &Path) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::invalid(file, "", error.to_string()))
+}
+
+/// An object. Serde takes an array for a struct as well, field by field; this doesn't.
+#[derive(Debug, Default)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// A list whose errors say which of its elements they are about.
+#[derive(Debug)]
+pub struct List<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(element) = list
+                    .next_element()
+                    .map_err(|error| A::Error::custom(format_args!("[{}]: {error}", all.len())))?
+                {
+                    all.push(element);
+                }
+                Ok(List(all))
+            }
+        }
+        deserializer.deserialize_seq(Elements(PhantomData))
+    }
+}
+
+/// Takes the value of a field whose key was just read; an error names the field.
+pub fn take<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    map: &mut A,
+    name: &'static str,
+    field: &mut Option<T>,
+) -> Result<(), A::Error> {
+    if field.is_some() {
+        return Err(A::Error::duplicate_field(name));
+    }
+    let place = |error: A::Error| {
+        let error = error.to_string();
+        // An element of a list has its index in front already.
+        let colon = if error.starts_with('[') { "" } else { ": " };
+        A::Error::custom(format_args!("{name}{colon}{error}"))
+    };
+    *field = map.next_value().map_err(place)?;
+    Ok(())
+}
+
+/// Passes over the value of a field.
+pub fn ignore<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    map.next_value::<IgnoredAny>().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_is_not_an_object() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let file = Path::new("x.json");
+        let parsed = parse::<Object<Named>>(r#"{"name":"a"}"#, file);
+        assert_eq!(parsed.unwrap().0.name, "a");
+        let error = parse::<Object<Named>>(r#"["a"]"#, file).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "x.json: invalid type: sequence, expected an object at line 1 column 0"
+        );
+    }
+
+    #[test]
+    fn an_element_that_is_wrong_is_named_by_its_index() {
+        let error = parse::<List<String>>("[\"a\",\n7]", Path::new("x.json")).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("x.json: [1]: invalid type: integer `7`"),
+            "{text}"
+        );
+        assert!(text.ends_with(" at line 2 column 1"), "{text}");
+    }
+
+    #[test]
+    fn an_endless_stream_ends_at_the_limit() {
+        let error = read_stream(std::io::repeat(b' '), Path::new("stdin"), 100).unwrap_err();
+        assert_eq!(error.to_string(), "stdin: longer than 100 bytes");
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One mount of the configuration, checked, and told by what lies behind it.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime;
+
+use crate::path::{NotAPath, RelPath};
+use crate::sys::kernel_fs::is_kernel_fs;
+
+/// What one sees behind a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A directory or file of the host's.
+    Bind {
+        /// Its absolute host path.
+        source: PathBuf,
+        /// `rbind`: with the mounts that the host has below it.
+        recursive: bool,
+        /// What becomes of a source that is a link.
+        link: LinkSource,
+    },
+    /// A tmpfs of the container's own, whose content CRIU restores.
+    Tmpfs {
+        /// `tmpcopyup`: it starts as a copy of what it covers.
+        copy_up: bool,
+    },
+    /// A file system that the kernel makes up.
+    Kernel,
+    /// Anything else, which premount doesn't look into.
+    Other,
+}
+
+/// What becomes of a source that is a symbolic link (crun(1), "crun extensions").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkSource {
+    /// It is followed.
+    Followed,
+    /// `src-nofollow`: it is bound itself.
+    Bound,
+    /// `copy-symlink`: it is no mount, and the runtime makes a link of the same text in its place.
+    Copied,
+}
+
+/// A mount of the configuration (runtime-spec config.md, "Mounts").
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// The destination as it is written.
+    pub written: String,
+    /// The destination, clean; or why it is not a path.
+    pub destination: Result<RelPath, NotAPath>,
+    /// Whether a link in the place of the mountpoint is followed: not with crun's `dest-nofollow`.
+    pub follow: bool,
+    /// `bind`, `rbind`, or the file system's type.
+    pub file_system: String,
+    /// What lies behind it.
+    pub content: Content,
+}
+
+impl Mount {
+    /// Takes a mount of a configuration in `bundle`, where relative sources lie.
+    pub fn new(mount: &runtime::Mount, bundle: &Path) -> Self {
+        let written = mount.destination().to_string_lossy().into_owned();
+        let options = mount.options().as_deref().unwrap_or_default();
+        let has = |name| options.iter().any(|option| option == name);
+        let written_type = mount.typ().as_deref().unwrap_or_default();
+        // With one of these options the type means nothing (runtime-spec: "SHOULD be none").
+        let (file_system, content) = if has("rbind") || has("bind") {
+            let source = mount.source().as_deref().unwrap_or(Path::new(""));
+            let recursive = has("rbind");
+            let name = if recursive { "rbind" } else { "bind" };
+            (
+                name,
+                Content::Bind {
+                    source: bundle.join(source),
+                    recursive,
+                    link: if has("copy-symlink") {
+                        LinkSource::Copied
+                    } else if has("src-nofollow") {
+                        LinkSource::Bound
+                    } else {
+                        LinkSource::Followed
+                    },
+                },
+            )
+        } else if written_type == "tmpfs" {
+            (
+                written_type,
+                Content::Tmpfs {
+                    copy_up: has("tmpcopyup"),
+                },
+            )
+        } else if is_kernel_fs(written_type) {
+            (written_type, Content::Kernel)
+        } else {
+            (written_type, Content::Other)
+        };
+        Self {
+            destination: RelPath::from_destination(&written),
+            written,
+            follow: !has("dest-nofollow"),
+            file_system: file_system.to_owned(),
+            content,
+        }
+    }
+
+    /// The source of a bind.
+    pub fn source(&self) -> Option<&Path> {
+        match &self.content {
+            Content::Bind { source, .. } => Some(source),
+            Content::Tmpfs { .. } | Content::Kernel | Content::Other => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(json: &str) -> Mount {
+        Mount::new(&serde_json::from_str(json).unwrap(), Path::new("/bundle"))
+    }
+
+    #[test]
+    fn a_bind_is_told_by_its_options_whatever_the_type_says() {
+        for typed in [
+            "",
+            r#""type":"none","#,
+            r#""type":"bind","#,
+            r#""type":"tmpfs","#,
+        ] {
+            for (options, recursive) in [
+                (r#""bind""#, false),
+                (r#""ro","rbind""#, true),
+                (r#""rbind","bind""#, true),
+            ] {
+                let json =
+                    format!(r#"{{"destination":"/a",{typed}"source":"/s","options":[{options}]}}"#);
+                let source = PathBuf::from("/s");
+                assert_eq!(
+                    parsed(&json).content,
+                    Content::Bind {
+                        source,
+                        recursive,
+                        link: LinkSource::Followed
+                    },
+                    "{json}"
+                );
+            }
+        }
+        assert_eq!(
+            parsed(r#"{"destination":"/a","type":"bind","source":"/s"}"#).content,
+            Content::Other
+        );
+    }
+
+    #[test]
+    fn a_relative_source_lies_in_the_bundle() {
+        let mount = parsed(r#"{"destination":"/a","source":"vol/a","options":["bind"]}"#);
+        let source = PathBuf::from("/bundle/vol/a");
+        assert_eq!(
+            mount.content,
+            Content::Bind {
+                source,
+                recursive: false,
+                link: LinkSource::Followed
+            }
+        );
+    }
+}

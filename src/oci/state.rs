@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The state of a container (runtime-spec runtime.md, "State"), as a hook gets it.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::config::Annotations;
+use super::json::{self, Object};
+use crate::error::Error;
+
+/// Most bytes in a state.
+pub const MAX_SIZE: usize = 1 << 20;
+
+/// The part of a state that premount uses.
+#[derive(Debug)]
+pub struct State {
+    /// The container's bundle, absolute.
+    pub bundle: PathBuf,
+    /// The container's ID, if there is one.
+    pub id: Option<String>,
+    /// Its status, if there is one.
+    pub status: Option<String>,
+    /// The value of the annotation `io.premount.restore`, if the state has it.
+    pub restore: Option<String>,
+}
+
+impl State {
+    /// Reads a state from a file; `-` is standard input.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read, or is not a state with an absolute bundle.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        if path == Path::new("-") {
+            return Self::from_stream(std::io::stdin().lock());
+        }
+        Self::parse(&json::read_file(path, MAX_SIZE)?, path)
+    }
+
+    /// Reads a state from standard input.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::read`].
+    pub fn from_stream(input: impl Read) -> Result<Self, Error> {
+        let file = Path::new("standard input");
+        Self::parse(&json::read_stream(input, file, MAX_SIZE)?, file)
+    }
+
+    fn parse(text: &str, file: &Path) -> Result<Self, Error> {
+        let written: Written = json::parse(text, file)?;
+        let invalid = |reason: &str| Error::invalid(file, "bundle", reason);
+        let bundle = PathBuf::from(written.bundle.ok_or_else(|| invalid("missing"))?);
+        if bundle.as_os_str().is_empty() {
+            return Err(invalid("empty, where a path belongs"));
+        }
+        if !bundle.is_absolute() {
+            return Err(invalid("not an absolute path"));
+        }
+        Ok(Self {
+            bundle,
+            id: written.id.and_then(|id| Some(id.as_str()?.to_owned())),
+            status: written.status,
+            restore: written.annotations.and_then(|Object(all)| all.restore),
+        })
+    }
+
+    /// Whether the container is being created, rather than restored (runtime-spec runtime.md,
+    /// "Lifecycle"): runc tells a createRuntime hook `creating` then, crun `created`, and runc `stopped` on
+    /// restore.
+    pub fn is_first_start(&self) -> bool {
+        matches!(self.status.as_deref(), Some("creating" | "created"))
+    }
+}
+
+#[derive(Default)]
+struct Written {
+    bundle: Option<String>,
+    // Only for the log, so it may be anything.
+    id: Option<serde_json::Value>,
+    status: Option<String>,
+    annotations: Option<Object<Annotations>>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Field {
+    Bundle,
+    Id,
+    Status,
+    Annotations,
+    #[serde(other)]
+    Other,
+}
+
+/// Not derived, for the places in its errors.
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Written;
+
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut all = Written::default();
+                while let Some(field) = map.next_key()? {
+                    match field {
+                        Field::Bundle => json::take(&mut map, "bundle", &mut all.bundle),
+                        Field::Id => json::take(&mut map, "id", &mut all.id),
+                        Field::Status => json::take(&mut map, "status", &mut all.status),
+                        Field::Annotations => {
+                            json::take(&mut map, "annotations", &mut all.annotations)
+                        }
+                        Field::Other => json::ignore(&mut map),
+                    }?;
+                }
+                Ok(all)
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<State, String> {
+        State::from_stream(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_state_is_its_bundle_its_status_and_one_annotation() {
+        let state = parsed(
+            r#"{"ociVersion":"9","id":"a","status":"stopped","bundle":"/b","future":{},
+                "annotations":{"io.premount.restore":"true","other":7}}"#,
+        )
+        .unwrap();
+        assert_eq!(state.bundle, Path::new("/b"));
+        assert_eq!(state.restore.as_deref(), Some("true"));
+        assert!(!state.is_first_start());
+        let first = parsed(r#"{"bundle":"/b","status":"creating"}"#).unwrap();
+        assert!(first.is_first_start());
+        let none = parsed(r#"{"bundle":"/b","annotations":null}"#).unwrap();
+        assert_eq!(none.restore, None);
+    }
+
+    #[test]
+    fn a_state_without_a_usable_bundle_names_it() {
+        for (text, reason) in [
+            ("{}", "bundle: missing"),
+            (r#"{"bundle":""}"#, "bundle: empty, where a path belongs"),
+            (r#"{"bundle":"b"}"#, "bundle: not an absolute path"),
+            ("", "empty, where JSON belongs"),
+            ("[]", "invalid type: sequence, expected an object"),
+            ("7", "invalid type: integer `7`, expected an object"),
+            (r#"{"bundle":7}"#, "bundle: invalid type: integer `7`"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(
+                error.starts_with(&format!("standard input: {reason}")),
+                "{error}"
+            );
+        }
+    }
+}

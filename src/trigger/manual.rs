@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What people and scripts call: `plan`, `apply` and `check`. Who calls answers for the bundle that is named,
+//! and gets the report on standard output.
+
+use crate::checkpoint::{self, Namespace, archive};
+use crate::cli::Manual;
+use crate::error::Error;
+use crate::mountpoints::budget::Budget;
+use crate::oci::bundle::Bundle;
+use crate::oci::state::State;
+use crate::request::{Failing, Mode, Request, Sink, View};
+
+/// What the command line asks to prepare; none without a bundle.
+///
+/// # Errors
+///
+/// The bundle, the state or the checkpoint can't be used.
+pub fn request(view: View, options: &Manual) -> Result<Option<Request>, Error> {
+    let origin = &options.origin;
+    let bundle = match (&origin.bundle, &origin.state) {
+        (Some(bundle), _) => Bundle::open(bundle)?,
+        (None, Some(state)) => Bundle::open(&State::read(state)?.bundle)?,
+        (None, None) => return Ok(None),
+    };
+    let (mode, failing) = match view {
+        View::Plan => (Mode::Inspect, Failing::NotCreated),
+        View::Created => (Mode::Create, Failing::NotCreated),
+        View::Missing => (Mode::Inspect, Failing::Missing),
+    };
+    Ok(Some(Request {
+        bundle,
+        namespaces: namespaces_of(options)?,
+        mode,
+        failing,
+        diagnose: options.checkpoint.is_some(),
+        must_fit: false,
+        budget: Budget::of(options.max_inodes),
+        sink: Sink::Stdout(view, options.format),
+    }))
+}
+
+/// The mount namespaces of the checkpoint.
+fn namespaces_of(options: &Manual) -> Result<Vec<Namespace>, Error> {
+    if let Some(checkpoint) = &options.checkpoint {
+        return archive::read(checkpoint);
+    }
+    let Some(directory) = &options.images else {
+        return Ok(Vec::new());
+    };
+    let namespaces = checkpoint::read(directory)?;
+    if namespaces.is_empty() {
+        let reason = "no mountpoints-*.img: not a checkpoint's image directory";
+        return Err(Error::invalid(directory, "", reason));
+    }
+    Ok(namespaces)
+}
