@@ -89,7 +89,7 @@ soak: tools roots
 MUTANTS :=
 .PHONY: mutants
 mutants: tools $(CARGO_MUTANTS)
-	$(CARGO_MUTANTS) mutants --output target $(MUTANTS)
+	PREMOUNT_MODEL_CASES=1000 $(CARGO_MUTANTS) mutants --output target $(MUTANTS)
 
 .PHONY: demo
 demo: all $(ROOTS)/debian-13
