@@ -83,6 +83,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_of_inodes_holds_for_the_configuration_and_for_the_checkpoint() {
+        let Budget { inodes, beyond } = Budget::of(Some(8));
+        assert_eq!((inodes, beyond), (8, 8));
+        let Budget { inodes, beyond } = Budget::of(None);
+        assert_eq!((inodes, beyond), (INODES, BEYOND));
+    }
+
+    #[test]
     fn lines_end_by_their_number_and_by_their_bytes() {
         let mut lines = Lines::default();
         assert!((0..LINES).all(|_| lines.take(1)));

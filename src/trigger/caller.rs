@@ -133,6 +133,7 @@ mod tests {
         assert!(asked("/usr/sbin/criu|swrk|3|"));
         assert!(!asked("criu|restore|--rpc|-D|/w/images|"));
         assert!(!asked("criu|restore|-D|swrk|"));
+        assert!(!asked("/usr/local/sbin/criu|restore|--tree|1|"));
         assert!(!asked("criu|service|"));
         assert!(!asked(""));
     }
@@ -147,6 +148,7 @@ mod tests {
         assert_eq!(found("runc restore --image-path=/i c"), Some("/i".into()));
         assert_eq!(found("runc restore -image-path i c"), Some("i".into()));
         assert_eq!(found("runc restore --image-path"), None);
+        assert_eq!(found("runc restore --image-path-of-another=/i c"), None);
         assert_eq!(found("runc restore image-path c"), None);
     }
 }

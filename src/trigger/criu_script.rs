@@ -167,4 +167,17 @@ mod tests {
             assert_eq!(named(directory, open.as_fd()), name);
         }
     }
+
+    /// proc(5) calls it by another name then, which may be that of another one.
+    #[test]
+    fn a_directory_that_is_gone_is_called_as_it_was_asked_for() {
+        let base = tempfile::tempdir().unwrap();
+        let gone = base.path().join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        let open = sys::open_directory(&gone).unwrap();
+        std::fs::remove_dir(&gone).unwrap();
+        assert_eq!(named(&gone, open.as_fd()), gone);
+        std::fs::create_dir(base.path().join("gone (deleted)")).unwrap();
+        assert_eq!(named(&gone, open.as_fd()), gone);
+    }
 }

@@ -56,6 +56,18 @@ fn what_the_workload_mounted_in_a_volume_is_made_there() {
     assert_eq!(call(&world, "check").status, 0);
 }
 
+/// The mount namespaces of a container's processes have most mounts in common.
+#[test]
+fn what_more_than_one_mount_namespace_wants_is_wanted_once() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/x"));
+    let world = world(&entries);
+    write(&world, "mountpoints-13.img", &image(&entries));
+    let plan = call(&world, "plan");
+    let wanted = plan.stdout.lines().filter(|line| line.contains("/data/x"));
+    assert_eq!(wanted.count(), 1, "{plan:?}");
+}
+
 #[test]
 fn what_comes_too_late_in_the_configuration_is_made_where_the_checkpoint_has_it() {
     // As Podman writes it for an imported container, whose /run/secrets it appends.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Mounts of the host's in and below a source, in a mount namespace of the test's own; takes root.
 
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::common::{self, Ended, World, ended, skipped_without_root};
+use crate::common::{self, AsCriu, Ended, World, ended, skipped_without_root};
 
 /// Calls `apply` on a world after a script in a mount namespace of its own; none without root. The script
 /// has the world's directory as `$1`.
@@ -92,4 +93,38 @@ fn a_plan_knows_that_a_source_is_read_only() {
         .unwrap();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["mounts"][1]["error"]["errno"], "EROFS", "{report}");
+}
+
+/// As systemd-journald takes them, at the one place that journal clients know.
+#[test]
+fn the_journal_is_told_which_container_the_runtime_restores() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: it takes root to mount");
+        return;
+    }
+    let world = world("bind");
+    let socket = world.path("socket");
+    let journal = UnixDatagram::bind(&socket).unwrap();
+    journal.set_nonblocking(true).unwrap();
+    let script = format!(
+        "set -e; mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal; \
+         : >/run/systemd/journal/socket; mount --bind '{}' /run/systemd/journal/socket; \
+         exec \"$0\" action",
+        socket.display()
+    );
+    let mut criu = AsCriu::restores(&world);
+    criu.before = ["unshare", "--mount", "sh", "-c", &script]
+        .map(str::to_owned)
+        .into();
+    // What comes last is the container's name, as in the runtime's arguments.
+    let ended = criu.call(&["c1"]);
+    assert!(world.path("vol/sub/x").is_dir(), "{ended:?}");
+    let (mut message, mut all) = (vec![0; 4096], String::new());
+    while let Ok(length) = journal.recv(&mut message) {
+        all.push_str(&String::from_utf8_lossy(&message[..length]));
+    }
+    // The log's own form of a field: its name, the length of its value in eight bytes, the value. A line
+    // is for what can't be looked at, one for what was made, one for the sum.
+    let named = "PREMOUNT_CONTAINER\n\u{2}\0\0\0\0\0\0\0c1\n";
+    assert_eq!(all.matches(named).count(), 3, "{all:?}");
 }

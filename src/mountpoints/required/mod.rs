@@ -340,6 +340,16 @@ mod tests {
     }
 
     #[test]
+    fn the_root_of_a_namespace_is_at_its_root_and_in_no_mount_of_it() {
+        let mounts = vec![
+            mount(4, 99, 3, "/", "/orphan"),
+            mount(3, 1, 2, "/", "/"),
+            mount(1, 0, 1, "/rootfs", "/"),
+        ];
+        assert_eq!(root_of(&Namespace { mounts }).unwrap().id, 1);
+    }
+
+    #[test]
     fn hostile_parents_lead_nowhere() {
         let mounts = vec![
             mount(1, 0, 1, "/", "/"),
