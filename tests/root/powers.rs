@@ -91,6 +91,7 @@ fn one_refusal_takes_no_power_from_the_next() {
             ("vol", FIRST, FIRST, 0o700),
             ("vol/of-root", 0, 0, 0o755),
             ("vol/own", FIRST + 1, FIRST + 1, 0o700),
+            ("vol/own/there", FIRST + 1, FIRST + 1, 0o700),
             ("vol/closed", 0, 0, 0o700),
             ("vol/closed/own", FIRST, FIRST, 0o700),
         ],
@@ -100,6 +101,7 @@ fn one_refusal_takes_no_power_from_the_next() {
             "closed/own/a",
             "own/b",
             "of-root/b",
+            "own/there/d",
             "own/deep/c",
         ],
     );
@@ -109,6 +111,9 @@ fn one_refusal_takes_no_power_from_the_next() {
         (1, 3),
         "{ended:?}"
     );
-    assert_eq!(world.tree("vol/own"), ["d a", "d b", "d deep", "d deep/c"]);
+    assert_eq!(
+        world.tree("vol/own"),
+        ["d a", "d b", "d deep", "d deep/c", "d there", "d there/d"]
+    );
     assert!(world.tree("vol/of-root").is_empty() && world.tree("vol/closed/own").is_empty());
 }
