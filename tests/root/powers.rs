@@ -4,8 +4,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::{Command, Stdio};
 
-use crate::common::{World, skipped_without_root, user_namespace};
+use serde_json::json;
+
+use crate::common::{World, ended, skipped_without_root, user_namespace};
 
 const FIRST: u32 = 100_000;
 
@@ -116,4 +119,28 @@ fn one_refusal_takes_no_power_from_the_next() {
         ["d a", "d b", "d deep", "d deep/c", "d there", "d there/d"]
     );
     assert!(world.tree("vol/of-root").is_empty() && world.tree("vol/closed/own").is_empty());
+}
+
+/// The groups of who calls are none of its groups.
+#[test]
+fn a_group_of_the_callers_opens_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: it takes root to give a directory away");
+        return;
+    }
+    let apply = |owner: u32| {
+        let world = world(&[("vol", owner, 4711, 0o770)], &["made"]);
+        let call = Command::new("setpriv")
+            .args(["--groups", "4711", "--"])
+            .arg(common::binary())
+            .args(["apply", "--bundle", &world.bundle()])
+            .stdin(Stdio::null())
+            .output();
+        (
+            ended(&call.unwrap()).status,
+            world.path("vol/made").is_dir(),
+        )
+    };
+    assert_eq!(apply(FIRST), (0, true));
+    assert_eq!(apply(0), (1, false));
 }

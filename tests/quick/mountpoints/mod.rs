@@ -373,3 +373,17 @@ fn a_source_that_an_earlier_mount_has_made_is_there() {
         ]
     );
 }
+
+#[test]
+fn names_that_begin_alike_are_no_neighbours() {
+    let mut world = World::new();
+    world.directory("vol/sub");
+    world.bind("vol", "/data");
+    world.tmpfs("/data/sub/x/y/z");
+    world.tmpfs("/data/sub/x/yz");
+    apply(&world);
+    assert_eq!(
+        world.tree("vol"),
+        ["d sub", "d sub/x", "d sub/x/y", "d sub/x/y/z", "d sub/x/yz"]
+    );
+}

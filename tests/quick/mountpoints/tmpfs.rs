@@ -109,3 +109,63 @@ fn a_copy_of_a_copy_has_what_was_mounted_in_the_first() {
         ("/a/there/x".to_owned(), json!("restored"))
     );
 }
+
+#[test]
+fn a_copy_of_a_copy_has_what_the_first_covers() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/a");
+    world.directory("bundle/rootfs/var");
+    world.link("bundle/rootfs/a/link", "/var");
+    for _ in 0..2 {
+        world.mount(json!({"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    }
+    world.tmpfs("/a/link/x");
+    apply(&world);
+    assert_eq!(world.tree("bundle/rootfs/var"), ["d x"]);
+    // But nothing of what a plain tmpfs in between has covered.
+    let mut world = World::new();
+    world.directory("bundle/rootfs/a");
+    world.directory("bundle/rootfs/var");
+    world.link("bundle/rootfs/a/link", "/var");
+    world.tmpfs("/a");
+    world.mount(json!({"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.tmpfs("/a/link/x");
+    apply(&world);
+    assert!(world.tree("bundle/rootfs/var").is_empty());
+}
+
+#[test]
+fn a_copy_in_a_tmpfs_takes_nothing_from_it() {
+    let mut world = World::new();
+    world.directory("a");
+    world.tmpfs("/t");
+    world.bind("a", "/t/a");
+    world.mount(json!({"destination": "/t/sub", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.tmpfs("/t/a/x");
+    apply(&world);
+    assert_eq!(world.tree("a"), ["d x"]);
+}
+
+#[test]
+fn a_link_that_is_copied_onto_a_tmpfs_is_one_unless_something_stands_there() {
+    let mut world = World::new();
+    world.directory("vol");
+    world.directory("bundle/rootfs/copied/tmpfs");
+    world.link("source", "/data");
+    world.bind("vol", "/data");
+    let source = world.path("source");
+    let link = |at: &str| {
+        json!({"destination": at, "type": "bind", "source": source,
+               "options": ["bind", "copy-symlink"]})
+    };
+    world.tmpfs("/t");
+    world.mount(link("/t/link"));
+    world.tmpfs("/t/link/through");
+    // In a copy stands what was mounted in what it is a copy of.
+    world.tmpfs("/copied/tmpfs");
+    world.mount(json!({"destination": "/copied", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.mount(link("/copied/tmpfs"));
+    world.tmpfs("/copied/tmpfs/no-link");
+    apply(&world);
+    assert_eq!(world.tree("vol"), ["d through"]);
+}
