@@ -6,9 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
-
-use crate::common::{World, ended, skipped_without_root, user_namespace};
+use crate::common::{self, World, ended, skipped_without_root, user_namespace};
 
 const FIRST: u32 = 100_000;
 
