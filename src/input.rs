@@ -3,14 +3,21 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::{OFlag, open};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::error::Error;
 use crate::sys;
+
+/// O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
+const READING: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_CLOEXEC)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY);
 
 /// Reads a regular file of at most `limit` bytes. A FIFO or a device is an error at once, and never
 /// waited for.
@@ -19,13 +26,8 @@ pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     read_whole(file, size, path, limit)
 }
 
-/// [`read_file`] for a file that was opened without blocking; `path` is what errors call it.
-pub fn read_open_file(fd: OwnedFd, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    let (file, size) = regular(fd, path)?;
-    read_whole(file, size, path, limit)
-}
-
-fn read_whole(mut file: File, size: u64, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+/// Reads an open regular file of `size` bytes, and at most `limit`. `path` is its name in errors.
+pub fn read_whole(mut file: File, size: u64, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     if size == 0 || size > limit {
         // A file of the kernel's own tells no size.
@@ -49,22 +51,30 @@ fn read_whole(mut file: File, size: u64, path: &Path, limit: usize) -> Result<Ve
 /// Opens a regular file, to be read in parts, and says how many bytes it has. A FIFO or a device is an
 /// error at once, and never waited for.
 pub fn open_file(path: &Path) -> Result<(File, u64), Error> {
-    // O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let fd = open(path, flags, Mode::empty()).map_err(|errno| Error::Unreadable {
-        file: path.to_owned(),
-        operation: "open",
-        errno,
-    })?;
+    let fd = open(path, READING, Mode::empty()).map_err(unreadable(path, "open"))?;
     regular(fd, path)
 }
 
-fn regular(fd: OwnedFd, path: &Path) -> Result<(File, u64), Error> {
-    let stat = fstat(&fd).map_err(|errno| Error::Unreadable {
+/// [`open_file`] for the file `name` in an open directory; `path` is its name in errors.
+///
+/// # Errors
+///
+/// As [`open_file`].
+pub fn open_file_in(directory: BorrowedFd, name: &str, path: &Path) -> Result<(File, u64), Error> {
+    let fd = openat(directory, name, READING, Mode::empty()).map_err(unreadable(path, "openat"))?;
+    regular(fd, path)
+}
+
+fn unreadable(path: &Path, operation: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| Error::Unreadable {
         file: path.to_owned(),
-        operation: "fstat",
+        operation,
         errno,
-    })?;
+    }
+}
+
+fn regular(fd: OwnedFd, path: &Path) -> Result<(File, u64), Error> {
+    let stat = fstat(&fd).map_err(unreadable(path, "fstat"))?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(Error::invalid(path, "", "not a regular file"));
     }

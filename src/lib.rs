@@ -65,7 +65,9 @@ use oci::bundle::Bundle;
 ///
 /// The rootfs can't be used, or the checkpoint isn't that of the container. Nothing was created then.
 pub fn prepare(request: Request) -> Result<Report, Error> {
-    let Bundle { directory, config } = request.bundle;
+    let Bundle {
+        directory, config, ..
+    } = request.bundle;
     log::note("bundle", directory.as_os_str().as_encoded_bytes());
     let (owner, externals) = (config.owner.clone(), config.externals.clone());
     let mut plan = Plan::new(config, &request.namespaces, request.budget)?;

@@ -62,9 +62,28 @@ impl Display for Distrust {
     }
 }
 
-/// Opens the file `name` in a directory to read it, if both, and all directories above, can be trusted.
-/// None where there is no such file. `shown` is the directory's name for errors.
-pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<OwnedFd>, Distrust> {
+/// A file that can be trusted.
+#[derive(Debug)]
+pub struct Trusted {
+    /// The file, open to be read.
+    pub file: OwnedFd,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The directory that it is in.
+    pub directory: DirectoryId,
+}
+
+/// Device and inode number of a directory that can be trusted, and all above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectoryId((u64, u64));
+
+/// Opens the file `name` in a directory to read it, if both, and all directories above, can be trusted. None
+/// if there is no such file. `shown` is the directory's name in errors.
+///
+/// # Errors
+///
+/// What can't be trusted, and why.
+pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Trusted>, Distrust> {
     let what = shown.join(name);
     let distrust = |reason| Distrust {
         what: what.clone(),
@@ -89,16 +108,29 @@ pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Ow
     if access.mode & WRITABLE != 0 {
         return Err(distrust(Reason::Writable));
     }
-    self::directory(directory, shown)?;
-    Ok(Some(file))
+    Ok(Some(Trusted {
+        file,
+        size: access.size,
+        directory: self::directory(directory, shown, None)?,
+    }))
 }
 
-/// Whether a directory and all above can be trusted. `shown` is its name for errors.
+/// Checks that a directory and all above can be trusted, up to one that is `known` to be. `shown` is its name
+/// in errors.
 ///
 /// Upwards by `..` from where it is, not downwards by its name: a name can be exchanged, and what an open
 /// directory lies in can't be by anybody who may not write there.
-pub fn directory(directory: BorrowedFd, shown: &Path) -> Result<(), Distrust> {
+///
+/// # Errors
+///
+/// What can't be trusted, and why.
+pub fn directory(
+    directory: BorrowedFd,
+    shown: &Path,
+    known: Option<DirectoryId>,
+) -> Result<DirectoryId, Distrust> {
     let mut up = String::from(".");
+    let mut first = None;
     let mut below: Option<(u64, u64)> = None;
     let mut named = Some(shown);
     for depth in 0..MOST_ABOVE {
@@ -108,9 +140,11 @@ pub fn directory(directory: BorrowedFd, shown: &Path) -> Result<(), Distrust> {
         };
         let access = sys::access_at(directory, &up)
             .map_err(|errno| distrust(Reason::Unreadable("newfstatat", errno)))?;
-        if below == Some(access.identity) {
-            // The root directory is its own parent.
-            return Ok(());
+        let here = DirectoryId(access.identity);
+        let first = *first.get_or_insert(here);
+        // The root directory is its own parent.
+        if below == Some(access.identity) || known == Some(here) {
+            return Ok(first);
         }
         if !(is_ours(access.uid) || depth > 0 && is_nobodys(access)) {
             return Err(distrust(Reason::Owner(access.uid)));

@@ -13,8 +13,8 @@ mod parse;
 use std::borrow::Cow;
 use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 pub use budget::Budget;
 pub use parse::{parse, read_image};
@@ -65,12 +65,52 @@ pub struct Namespace {
     pub mounts: Vec<MountImage>,
 }
 
+/// An image directory, open.
+#[derive(Debug)]
+pub struct ImageDirectory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl ImageDirectory {
+    /// Opens an image directory.
+    ///
+    /// # Errors
+    ///
+    /// It can't be opened, or is not a directory.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let fd = sys::open_to_list(path).map_err(|errno| Error::Unreadable {
+            file: path.to_owned(),
+            operation: "open",
+            errno,
+        })?;
+        let path = path.to_owned();
+        Ok(Self { fd, path })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsFd for ImageDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// Reads all mount namespaces in an image directory, that of the root process first.
-pub fn read(directory: &Path) -> Result<Vec<Namespace>, Error> {
+///
+/// # Errors
+///
+/// An image can't be read, is not one, or has more than premount takes.
+pub fn read(directory: &ImageDirectory) -> Result<Vec<Namespace>, Error> {
     let mut budget = Budget::default();
     let image = |number| {
-        let file = directory.join(format!("mountpoints-{number}.img"));
-        let (image, size) = input::open_file(&file)?;
+        let name = format!("mountpoints-{number}.img");
+        let file = directory.path.join(&name);
+        let (image, size) = input::open_file_in(directory.as_fd(), &name, &file)?;
         // What it gets meanwhile is no part of it: to read until its end takes no call of its own.
         let buffer = usize::try_from(size.min(BUFFER)).unwrap_or_default();
         let image = BufReader::with_capacity(buffer, image.take(size));
@@ -81,19 +121,11 @@ pub fn read(directory: &Path) -> Result<Vec<Namespace>, Error> {
 
 /// The numbers of the images in a directory, in order: CRIU numbers namespaces as it meets them, from the
 /// root process on.
-fn numbers(directory: &Path) -> Result<Vec<u32>, Error> {
-    let unreadable = |operation| {
-        move |errno| Error::Unreadable {
-            file: directory.to_owned(),
-            operation,
-            errno,
-        }
-    };
-    let open = sys::open_to_list(directory).map_err(unreadable("open"))?;
+fn numbers(directory: &ImageDirectory) -> Result<Vec<u32>, Error> {
     let mut numbers = Vec::new();
     let mut names = 0;
     // One image more than there may be is one too many, for the budget to say.
-    let listed = sys::list(open.as_fd(), |name| {
+    let listed = sys::list(directory.as_fd(), |name| {
         names += 1;
         numbers.extend(number(name));
         if names > MAX_NAMES || numbers.len() > Budget::MAX_NAMESPACES {
@@ -101,10 +133,14 @@ fn numbers(directory: &Path) -> Result<Vec<u32>, Error> {
         }
         ControlFlow::Continue(())
     });
-    listed.map_err(unreadable("getdents64"))?;
+    listed.map_err(|errno| Error::Unreadable {
+        file: directory.path.clone(),
+        operation: "getdents64",
+        errno,
+    })?;
     if names > MAX_NAMES {
         let reason = format!("more than {MAX_NAMES} names: not a directory of CRIU's images");
-        return Err(Error::invalid(directory, "", reason));
+        return Err(Error::invalid(&directory.path, "", reason));
     }
     numbers.sort_unstable();
     Ok(numbers)

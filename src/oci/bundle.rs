@@ -10,7 +10,7 @@ use super::config::{self, Config};
 use super::json;
 use crate::error::Error;
 use crate::sys;
-use crate::trust::{self, Distrust};
+use crate::trust::{self, DirectoryId, Distrust, Trusted};
 
 /// A bundle.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Bundle {
     pub directory: PathBuf,
     /// Its configuration.
     pub config: Config,
+    /// The directory, if it was found to be one that can be trusted.
+    pub trusted: Option<DirectoryId>,
 }
 
 /// Why a bundle that was found is not used.
@@ -46,11 +48,16 @@ impl Bundle {
     /// There is one, and it can't be used.
     pub fn take(directory: BorrowedFd, name: &Path) -> Result<Option<Self>, Refused> {
         let file = trust::open(directory, config::FILE_NAME, name).map_err(Refused::Distrusted)?;
-        let Some(file) = file else {
+        let Some(Trusted {
+            file,
+            size,
+            directory,
+        }) = file
+        else {
             return Ok(None);
         };
         let path = name.join(config::FILE_NAME);
-        let text = json::read_open_file(file, &path, config::MAX_SIZE);
+        let text = json::read_open_file(file.into(), size, &path, config::MAX_SIZE);
         let text = text.map_err(|error| match error {
             error @ Error::Invalid { .. } => Refused::Invalid {
                 error,
@@ -62,8 +69,11 @@ impl Bundle {
             error,
             is_oci: config::is_oci(&text),
         })?;
-        let directory = name.to_owned();
-        Ok(Some(Self { directory, config }))
+        Ok(Some(Self {
+            directory: name.to_owned(),
+            config,
+            trusted: Some(directory),
+        }))
     }
 
     /// [`Bundle::take`], for the bundle that a runtime names.
@@ -115,6 +125,10 @@ impl Bundle {
             }
         };
         let config = Config::parse(&text, &file, &directory)?;
-        Ok(Self { directory, config })
+        Ok(Self {
+            directory,
+            config,
+            trusted: None,
+        })
     }
 }

@@ -3,9 +3,9 @@
 //! the place in it. `serde_json` bounds the depth of what is taken, and what is ignored takes a byte a level.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use serde::de::value::MapAccessDeserializer;
@@ -20,9 +20,9 @@ pub fn read_file(path: &Path, limit: usize) -> Result<String, Error> {
     text(input::read_file(path, limit)?, path)
 }
 
-/// Reads an open file of at most `limit` bytes. `path` is its name in errors.
-pub fn read_open_file(file: OwnedFd, path: &Path, limit: usize) -> Result<String, Error> {
-    text(input::read_open_file(file, path, limit)?, path)
+/// Reads an open regular file of `size` bytes, and at most `limit`. `path` is its name in errors.
+pub fn read_open_file(file: File, size: u64, path: &Path, limit: usize) -> Result<String, Error> {
+    text(input::read_whole(file, size, path, limit)?, path)
 }
 
 /// Reads `stream` to its end, `limit` bytes at most. `file` is its name in errors.

@@ -22,6 +22,8 @@ pub struct Access {
     pub mode: u32,
     /// It is a regular file.
     pub is_file: bool,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 impl From<&FileStat> for Access {
@@ -32,6 +34,7 @@ impl From<&FileStat> for Access {
             gid: found.st_gid,
             mode: found.st_mode & 0o7777,
             is_file: found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits(),
+            size: u64::try_from(found.st_size).unwrap_or(0),
         }
     }
 }

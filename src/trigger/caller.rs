@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{self, procfs};
+use crate::checkpoint::ImageDirectory;
+use crate::oci::bundle::Bundle;
+use crate::sys::procfs;
 use crate::trust::{self, Distrust};
 
 /// The bundles that the runtime names: its current directory, and what its command line has. None if CRIU's
@@ -62,17 +64,17 @@ pub(super) fn criu(images: Option<&Path>) -> i32 {
 /// The checkpoint's image directory, for a hook, which is told nothing of it: from the command line of
 /// the runtime, its parent, or else where CRI-O and Podman have it, beside the configuration. None where
 /// there is none, an error where others can have put it there.
-pub(super) fn images_of_hook(bundle: &Path) -> Result<Option<PathBuf>, Distrust> {
+pub(super) fn images_of_hook(bundle: &Bundle) -> Result<Option<ImageDirectory>, Distrust> {
     let runtime = nix::unistd::getppid().as_raw();
     let arguments = procfs::arguments_of(runtime).unwrap_or_default();
     let named = value_of(&arguments, "image-path")
         // Relative paths are the runtime's.
         .map(|images| PathBuf::from(format!("/proc/{runtime}/cwd")).join(images));
-    let images = named.unwrap_or_else(|| bundle.join("checkpoint"));
-    let Ok(open) = sys::open_directory(&images) else {
+    let images = named.unwrap_or_else(|| bundle.directory.join("checkpoint"));
+    let Ok(images) = ImageDirectory::open(&images) else {
         return Ok(None);
     };
-    trust::directory(open.as_fd(), &images)?;
+    trust::directory(images.as_fd(), images.path(), bundle.trusted)?;
     Ok(Some(images))
 }
 

@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use tracing::info;
 
 use super::caller::{self, criu, directories_of_runtime};
-use super::{in_a_restore, log_distrust, log_nothing_done};
+use super::{in_a_restore, log_distrust, log_not_considered, log_nothing_done};
+use crate::checkpoint::ImageDirectory;
 use crate::error::Error;
 use crate::log::{self, TARGET};
 use crate::oci::bundle::{Bundle, Refused};
@@ -58,6 +59,11 @@ pub fn request(stage: &OsStr, images: Option<&Path>) -> Option<Request> {
         info!(target: TARGET, "the annotation {RESTORE_ANNOTATION} is \"false\": nothing done");
         return None;
     }
+    let images = images.map(ImageDirectory::open).transpose();
+    let images = images.unwrap_or_else(|error| {
+        log_not_considered(&error);
+        None
+    });
     Some(in_a_restore(bundle, images, must_fit))
 }
 

@@ -3,9 +3,9 @@
 //! the state on standard input.
 
 use nix::errno::Errno;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::{caller, in_a_restore, log_distrust, log_nothing_done};
+use super::{caller, in_a_restore, log_distrust, log_not_considered, log_nothing_done};
 use crate::error::Error;
 use crate::log::{self, TARGET};
 use crate::oci::bundle::{Bundle, Refused};
@@ -50,12 +50,12 @@ pub fn request() -> Result<Option<Request>, Error> {
     let images = if state.is_first_start() {
         None
     } else {
-        caller::images_of_hook(&bundle.directory).unwrap_or_else(|why| {
-            warn!(target: TARGET, "the checkpoint's mounts are not considered: {why}");
+        caller::images_of_hook(&bundle).unwrap_or_else(|why| {
+            log_not_considered(&why);
             None
         })
     };
-    Ok(Some(in_a_restore(bundle, images.as_deref(), false)))
+    Ok(Some(in_a_restore(bundle, images, false)))
 }
 
 fn is_missing(error: &Error) -> bool {

@@ -2,7 +2,7 @@
 //! What people and scripts call: `plan`, `apply` and `check`. Who calls answers for the bundle that is named,
 //! and gets the report on standard output.
 
-use crate::checkpoint::{self, Namespace, archive};
+use crate::checkpoint::{self, ImageDirectory, Namespace, archive};
 use crate::cli::Manual;
 use crate::error::Error;
 use crate::mountpoints::budget::Budget;
@@ -47,7 +47,7 @@ fn namespaces_of(options: &Manual) -> Result<Vec<Namespace>, Error> {
     let Some(directory) = &options.images else {
         return Ok(Vec::new());
     };
-    let namespaces = checkpoint::read(directory)?;
+    let namespaces = checkpoint::read(&ImageDirectory::open(directory)?)?;
     if namespaces.is_empty() {
         let reason = "no mountpoints-*.img: not a checkpoint's image directory";
         return Err(Error::invalid(directory, "", reason));

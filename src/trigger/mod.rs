@@ -9,11 +9,11 @@ pub mod criu_script;
 pub mod hook;
 pub mod manual;
 
-use std::path::Path;
+use std::fmt::Display;
 
 use tracing::warn;
 
-use crate::checkpoint::{self, Namespace};
+use crate::checkpoint::{self, ImageDirectory, Namespace};
 use crate::error::Error;
 use crate::log::TARGET;
 use crate::mountpoints::budget::Budget;
@@ -21,11 +21,13 @@ use crate::oci::bundle::Bundle;
 use crate::request::{Failing, Mode, Request, Sink};
 use crate::trust::Distrust;
 
-/// The request of a runtime or of CRIU; `images` is the checkpoint's image directory.
-fn in_a_restore(bundle: Bundle, images: Option<&Path>, must_fit: bool) -> Request {
+/// The request of a runtime or of CRIU.
+fn in_a_restore(bundle: Bundle, images: Option<ImageDirectory>, must_fit: bool) -> Request {
     Request {
         bundle,
-        namespaces: images.map(namespaces_in).unwrap_or_default(),
+        namespaces: images
+            .map(|images| namespaces_in(&images))
+            .unwrap_or_default(),
         mode: Mode::Create,
         failing: Failing::CriuFails,
         diagnose: false,
@@ -37,11 +39,15 @@ fn in_a_restore(bundle: Bundle, images: Option<&Path>, must_fit: bool) -> Reques
 
 /// The mount namespaces of the checkpoint. Images that can't be read are CRIU's to complain about: what the
 /// configuration needs is created all the same.
-fn namespaces_in(images: &Path) -> Vec<Namespace> {
+fn namespaces_in(images: &ImageDirectory) -> Vec<Namespace> {
     checkpoint::read(images).unwrap_or_else(|error| {
-        warn!(target: TARGET, "the checkpoint's mounts are not considered: {error}");
+        log_not_considered(&error);
         Vec::new()
     })
+}
+
+fn log_not_considered(why: &dyn Display) {
+    warn!(target: TARGET, "the checkpoint's mounts are not considered: {why}");
 }
 
 /// The runtime has read the configuration, and CRIU doesn't: what premount can't make of it is no reason for

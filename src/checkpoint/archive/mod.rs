@@ -16,7 +16,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
-use crate::checkpoint::{self, Budget, Namespace};
+use crate::checkpoint::{self, Budget, ImageDirectory, Namespace};
 use crate::error::Error;
 use crate::{input, sys};
 use members::Members;
@@ -64,10 +64,10 @@ pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
 }
 
 fn from_directory(directory: &Path) -> Result<Vec<Namespace>, Error> {
-    let here = checkpoint::read(directory)?;
+    let here = checkpoint::read(&ImageDirectory::open(directory)?)?;
     let below = directory.join(DIRECTORY);
     if here.is_empty() && sys::open_root(&below).is_ok() {
-        return checkpoint::read(&below);
+        return checkpoint::read(&ImageDirectory::open(&below)?);
     }
     Ok(here)
 }
