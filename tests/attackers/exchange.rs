@@ -83,11 +83,8 @@ pub fn attack(
 }
 
 const REST: u8 = 0;
-
 const RESTING: u8 = 1;
-
 const WAR: u8 = 2;
-
 const END: u8 = 3;
 
 struct End<'a>(&'a AtomicU8);

@@ -22,7 +22,6 @@ use crate::model::{Container, kernel, tree_path};
 
 /// Containers of a runtime's in `make test`.
 const STARTS: u64 = 150;
-
 const RESTORES: u64 = 15;
 
 /// The tests: for each root and runtime, starts and restores.
