@@ -2,7 +2,7 @@
 //! Host mounts in and below a source, in a mount namespace of the test's own.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::json;
 
