@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What stops everything before anything is changed: input that can't be used (exit status 2), or a node that
-//! can't be changed (1). What fails for one mount alone is a [`Cause`](crate::mountpoints::failure::Cause).
+//! can't be changed (1). What fails for one mount alone is a `mountpoints::failure::Cause`.
 
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What premount is asked to prepare. Who asks is settled when this is built ([`trigger`](crate::trigger)):
+//! What premount is asked to prepare. Who asks is settled when this is built (trigger/):
 //! nothing after it knows, or depends on it.
 
 use crate::checkpoint::Namespace;

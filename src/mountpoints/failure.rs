@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 
-use super::sources::HostPlace;
+use super::host_place::HostPlace;
 use crate::sys::MountpointKind;
 
 /// Why a mountpoint isn't there and can't be created.

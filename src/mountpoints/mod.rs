@@ -11,6 +11,7 @@ pub mod budget;
 pub mod create;
 pub mod diagnosis;
 pub mod failure;
+pub mod host_place;
 pub mod mount_tree;
 pub mod pending;
 pub mod plan;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::failure::Cause;
-use super::sources::HostPlace;
+use super::host_place::HostPlace;
 use crate::path::{Name, RelRef};
 use crate::sys::MountpointKind;
 

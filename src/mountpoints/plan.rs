@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::{Cause, Failure};
+use super::host_place::HostPlace;
 use super::pending::{Made, Pending, PendingId};
 use super::required::InCheckpoint;
-use super::sources::{HostPlace, Sources};
+use super::sources::Sources;
 use crate::error::{Errored, shown};
 use crate::escape::Escaped;
 use crate::oci::mount::Mount;

@@ -6,12 +6,12 @@
 //! decides anything: what an errno means is for the caller to say.
 
 mod access;
+mod inode;
 pub mod kernel_fs;
 mod powers;
 pub mod procfs;
 
 use std::ffi::OsStr;
-use std::fmt::{self, Display, Formatter};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,13 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat, mkdirat, stat};
+use nix::sys::stat::{Mode, fstat, fstatat, lstat, mkdirat, stat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use rustix::fs::RawDir;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_read};
+pub use inode::{Inode, InodeKind, MountpointKind};
 pub use powers::{Powers, leave_groups, search};
 
 use crate::path::{Name, RelRef};
@@ -38,52 +39,6 @@ const TRIES: usize = 64;
 /// Set once openat2(2) turned out to be missing (Linux before 5.6) or refused (an old seccomp
 /// profile): from then on paths are walked one component at a time.
 static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
-
-/// What a mountpoint has to be: mount(2) mounts a directory on a directory, and anything else on anything
-/// else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MountpointKind {
-    /// A directory.
-    Directory,
-    /// Anything but a directory; premount creates an empty regular file.
-    File,
-}
-
-impl Display for MountpointKind {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
-}
-
-impl MountpointKind {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-            Self::File => "file",
-        }
-    }
-}
-
-/// What an inode is, as far as a mountpoint is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InodeKind {
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Link,
-    /// Anything else: to mount(2), and to CRIU, all of these are files.
-    File,
-}
-
-/// An inode: where it is, and what.
-#[derive(Clone, Copy, Debug)]
-pub struct Inode {
-    /// Device and inode number, which name a directory for as long as it exists.
-    pub identity: (u64, u64),
-    /// What it is.
-    pub kind: InodeKind,
-}
 
 /// The file system below an open directory.
 #[derive(Clone, Copy, Debug)]
@@ -236,20 +191,6 @@ pub fn without_submounts(root: BorrowedFd) -> Result<OwnedFd, Errno> {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(root, "", flags).map_err(|error| Errno::from_raw(error.raw_os_error()))
-}
-
-impl From<&FileStat> for Inode {
-    fn from(found: &FileStat) -> Self {
-        let kind = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
-            SFlag::S_IFDIR => InodeKind::Directory,
-            SFlag::S_IFLNK => InodeKind::Link,
-            _ => InodeKind::File,
-        };
-        Self {
-            identity: (found.st_dev, found.st_ino),
-            kind,
-        }
-    }
 }
 
 /// What an open descriptor refers to.

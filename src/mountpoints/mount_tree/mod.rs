@@ -3,7 +3,7 @@
 //!
 //! A mount is known by its parent mount and by its place in it; to look up a name is to cross into
 //! whatever is mounted topmost there. Over-mounts, stacks and sources used twice need no rule of
-//! their own. [`crate::mountpoints::resolve`] goes through it; nothing is created here.
+//! their own. `resolve.rs` goes through it; nothing is created here.
 
 mod followed;
 mod look;
@@ -12,8 +12,9 @@ mod place;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use super::host_place::{HostPlace, SourceId};
 use super::pending::{NodeId, PathTree, Pending};
-use super::sources::{HostPlace, SourceId, Sources};
+use super::sources::Sources;
 use crate::path::{RelPath, RelRef};
 use crate::sys::MountpointKind;
 pub use followed::{End, Followed, Following};

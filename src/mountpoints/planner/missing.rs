@@ -5,9 +5,9 @@ use nix::errno::Errno;
 
 use super::Planner;
 use crate::mountpoints::failure::{Cause, Failure};
+use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::pending::{Made, NodeId, Pending, PendingId, PendingInode};
 use crate::mountpoints::plan::{Missing, Reason, Status};
-use crate::mountpoints::sources::{HostPlace, SourceId};
 use crate::path::{Name, RelRef};
 use crate::sys::MountpointKind;
 

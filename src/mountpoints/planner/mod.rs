@@ -14,11 +14,12 @@ use nix::errno::Errno;
 
 use super::budget::Budget;
 use super::failure::{Cause, Failure};
+use super::host_place::SourceId;
 use super::mount_tree::{Backing, Found, MountId, MountTree, Place, There};
 use super::plan::{Origin, Plan, PlannedMount, Reason, Status};
 use super::required::InCheckpoint;
 use super::resolve::Stopped;
-use super::sources::{SourceId, Sources};
+use super::sources::Sources;
 use crate::checkpoint::Namespace;
 use crate::error::Error;
 use crate::oci::config::Config;

@@ -4,12 +4,13 @@
 use super::Planner;
 use crate::checkpoint::Namespace;
 use crate::mountpoints::failure::{Cause, Failure};
+use crate::mountpoints::host_place::SourceId;
 use crate::mountpoints::mount_tree::Backing;
 use crate::mountpoints::plan::{Origin, PlannedMount, Reason, Status};
 use crate::mountpoints::required::{
     self, Compared, ConfigMount, InCheckpoint, Inside, KindBy, Parent, RequiredMountpoint,
 };
-use crate::mountpoints::sources::{Seen, SourceId};
+use crate::mountpoints::sources::Seen;
 use crate::oci::mount::{Content, Mount};
 use crate::path::{PATH_MAX, RelPath, RelRef};
 use crate::sys::MountpointKind;

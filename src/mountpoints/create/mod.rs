@@ -5,25 +5,29 @@
 //! One pass over each directory that something is missing in, in the order of the paths: so each directory
 //! is opened once, in whatever order the mounts come.
 
+mod creator;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use tracing::info;
 
-use super::budget::Lines;
-use super::failure::{Cause, Failure};
-use super::pending::{Made, NodeId, PathTree, PendingInode, PendingTree};
-use super::plan::{Missing, Plan, PlannedMount, Status};
-use super::sources::{HostPlace, SourceId, Sources};
 use crate::escape::Quoted;
 use crate::log::{self, TARGET};
-use crate::oci::owner::{Mapped, Owner};
+use crate::mountpoints::budget::Lines;
+use crate::mountpoints::failure::{Cause, Failure};
+use crate::mountpoints::host_place::{HostPlace, SourceId};
+use crate::mountpoints::pending::{Made, NodeId, PathTree, PendingInode, PendingTree};
+use crate::mountpoints::plan::{Missing, Plan, PlannedMount, Status};
+use crate::mountpoints::sources::Sources;
+use crate::oci::owner::Owner;
 use crate::path::{Name, RelPath, RelRef};
-use crate::sys::{self, InodeKind, MountpointKind, Powers};
+use crate::sys::{self, InodeKind, MountpointKind};
+use creator::Creator;
 
 /// How many directories of one pass stay open at once; others are opened anew.
-const OPEN_AT_ONCE: usize = 32;
+const OPEN_AT_ONCE: usize = 8;
 
 /// Creates all that can be created, and notes in the plan what became of each mount.
 pub fn create(plan: &mut Plan, owner: &Owner) {
@@ -37,6 +41,7 @@ pub fn create(plan: &mut Plan, owner: &Owner) {
         pending,
         ..
     } = plan;
+    sources.make_room();
     let mut lines = Lines::default();
     let mut creator = Creator::new(owner);
     for tree in pending.trees_mut() {
@@ -101,56 +106,6 @@ impl Plan {
             });
         }
         failure
-    }
-}
-
-/// In whose name everything is created, and with what powers.
-struct Creator<'a> {
-    /// The users and groups that the container's root has power over; none: all.
-    mapped: Option<&'a Mapped>,
-    powers: Option<Powers>,
-}
-
-impl<'a> Creator<'a> {
-    fn new(owner: &'a Owner) -> Result<Self, Cause> {
-        let mapped = owner.mapped.as_ref();
-        if mapped.is_none() && (owner.uid, owner.gid) == (0, 0) {
-            return Ok(Self {
-                mapped,
-                powers: None,
-            });
-        }
-        if mapped.is_some() {
-            sys::leave_groups().map_err(Cause::system("setgroups"))?;
-        }
-        let powers = Powers::create_as(owner.uid, owner.gid).map_err(Cause::system("setfsuid"))?;
-        Ok(Self {
-            mapped,
-            powers: Some(powers),
-        })
-    }
-
-    /// Whether the container's root has power over what is in a directory: if its user namespace has no number
-    /// for the owner or the group of an inode, it has no powers but those of its user and group.
-    fn has_power(&self, directory: BorrowedFd) -> Result<bool, Cause> {
-        let Some(mapped) = self.mapped else {
-            return Ok(true);
-        };
-        let access = sys::access(directory).map_err(Cause::system("fstat"))?;
-        Ok(mapped.has(access.uid, access.gid))
-    }
-
-    /// Takes the powers of the container's root, where it has power or has none.
-    fn face(&mut self, has_power: bool) -> Result<(), Cause> {
-        match &mut self.powers {
-            Some(powers) => powers.set(has_power).map_err(Cause::system("capset")),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes the powers of the caller, to look.
-    fn look_around(&mut self) -> Result<(), Cause> {
-        self.face(true)
     }
 }
 
@@ -285,7 +240,7 @@ impl Pass<'_, '_> {
 
     /// Whether the container's root could get to the directory: it has to go through all that it lies in.
     fn go_through(&mut self) -> Result<(), (HostPlace, Cause)> {
-        if self.creator.mapped.is_none() {
+        if self.creator.has_all_power() {
             return Ok(());
         }
         let HostPlace { source, path } = self.base.clone();

@@ -2,7 +2,8 @@
 //! The places of the host that mountpoints may lie in: the rootfs and the bind sources, and nothing else.
 //! Whatever is looked at or created on the host goes through one of these.
 
-use std::collections::VecDeque;
+mod cache;
+
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,26 +11,13 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::failure::Cause;
-use crate::path::{RelPath, RelRef};
-use crate::sys::{self, FileSystem, Inode, InodeKind, MountpointKind};
+use crate::mountpoints::failure::Cause;
+use crate::mountpoints::host_place::{HostPlace, SourceId};
+use crate::path::RelRef;
+use crate::sys::{self, Inode, InodeKind, MountpointKind};
 
-/// How many directories stay open at once, the sources themselves among them. A container can have more
-/// mounts than a process may have descriptors; most lookups go to the last few directories.
-const OPEN_AT_ONCE: usize = 12;
-
-/// One of the [`Sources`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SourceId(usize);
-
-/// A place on the host: in a source, without links on the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPlace {
-    /// The source.
-    pub source: SourceId,
-    /// The path there.
-    pub path: RelPath,
-}
+use cache::Cache;
+pub use cache::Judged;
 
 /// A directory or file of the host that the configuration names.
 #[derive(Debug)]
@@ -59,91 +47,11 @@ pub enum Seen {
     Blocked,
 }
 
-/// A directory, and what it is on.
-#[derive(Clone, Copy, Debug)]
-pub struct Judged {
-    /// Device and inode number.
-    pub identity: (u64, u64),
-    /// Its file system.
-    pub file_system: FileSystem,
-}
-
 /// All directories and files of the host that the configuration names.
 #[derive(Debug, Default)]
 pub struct Sources {
     all: Vec<Source>,
     cache: Cache,
-}
-
-/// What is open, and what isn't there. One cache for all that is looked up, and so one to invalidate.
-#[derive(Debug, Default)]
-struct Cache {
-    /// The one used last is the last.
-    open: VecDeque<Open>,
-    /// What was last found missing: nothing is below that either.
-    missing: Option<HostPlace>,
-}
-
-/// An open directory, or a source that is a file.
-#[derive(Debug)]
-struct Open {
-    at: HostPlace,
-    fd: OwnedFd,
-    judged: Option<Judged>,
-}
-
-impl Cache {
-    /// Moves an open directory to the end. Whether there is one.
-    fn find(&mut self, source: SourceId, path: RelRef) -> bool {
-        let is_it = |open: &Open| open.at.source == source && open.at.path.view() == path;
-        // The newest is asked for most often.
-        let Some(index) = self.open.iter().rposition(is_it) else {
-            return false;
-        };
-        if index + 1 < self.open.len() {
-            let used = self.open.remove(index);
-            self.open.extend(used);
-        }
-        true
-    }
-
-    fn add(&mut self, source: SourceId, path: RelRef, fd: OwnedFd) {
-        if self.open.len() == OPEN_AT_ONCE {
-            self.open.pop_front();
-        }
-        self.open.push_back(Open {
-            at: source.at(path),
-            fd,
-            judged: None,
-        });
-    }
-
-    fn last(&mut self) -> Result<&mut Open, Cause> {
-        self.open.back_mut().ok_or(Cause::Internal)
-    }
-
-    /// Forgets all that was found in a source.
-    fn forget(&mut self, source: SourceId) {
-        self.open.retain(|open| open.at.source != source);
-        self.missing = None;
-    }
-}
-
-impl SourceId {
-    /// A place in this source.
-    pub fn at(self, path: RelRef) -> HostPlace {
-        HostPlace {
-            source: self,
-            path: path.to_owned(),
-        }
-    }
-}
-
-impl HostPlace {
-    /// The path, borrowed.
-    pub fn view(&self) -> RelRef<'_> {
-        self.path.view()
-    }
 }
 
 impl Sources {
@@ -267,10 +175,8 @@ impl Sources {
         if self.is_pending(source) {
             return Ok(Seen::Missing);
         }
-        if let Some(missing) = &self.cache.missing {
-            if missing.source == source && path.is_in(missing.view()) {
-                return Ok(Seen::Missing);
-            }
+        if self.cache.is_missing(source, path) {
+            return Ok(Seen::Missing);
         }
         let mut missing = path;
         let found = if self.has_to_stay(source) {
@@ -300,7 +206,7 @@ impl Sources {
             Errno::ENOENT => {
                 // A parent that is missing may have a parent that is missing too; the name itself hasn't.
                 if missing == path || missing.depth() == 1 {
-                    self.cache.missing = Some(source.at(missing));
+                    self.cache.add_missing(source, missing);
                 }
                 Ok(Seen::Missing)
             }
@@ -369,7 +275,12 @@ impl Sources {
         open: impl Fn(BorrowedFd, RelRef, bool) -> Result<OwnedFd, Errno>,
     ) -> Result<OwnedFd, Cause> {
         let same_mount = self.has_to_stay(source);
-        match open(self.root(source)?, path, same_mount) {
+        let mut opened = open(self.root(source)?, path, same_mount);
+        if let Err(Errno::EMFILE) = opened {
+            self.make_room();
+            opened = open(self.root(source)?, path, same_mount);
+        }
+        match opened {
             // A mount of the host's is in the way, which a bind without `rbind` doesn't show.
             Err(Errno::EXDEV) if same_mount => {
                 self.strip(source)?;
@@ -400,7 +311,14 @@ impl Sources {
     pub fn root(&mut self, id: SourceId) -> Result<BorrowedFd<'_>, Cause> {
         if !self.cache.find(id, RelRef::ROOT) {
             let source = self.all.get(id.0).ok_or(Cause::Internal)?;
-            let mut fd = sys::open_root(&source.path).map_err(Cause::Source)?;
+            let mut fd = match sys::open_root(&source.path) {
+                Err(Errno::EMFILE) => {
+                    self.cache.make_room();
+                    sys::open_root(&source.path)
+                }
+                other => other,
+            }
+            .map_err(Cause::Source)?;
             // Opened by its path only now, or once more: it has to be what it was.
             let inode = sys::inode(fd.as_fd()).map_err(Cause::system("fstat"))?;
             if inode.identity != source.inode.identity {
@@ -412,6 +330,11 @@ impl Sources {
             self.cache.add(id, RelRef::ROOT, fd);
         }
         self.cache.last().map(|open| open.fd.as_fd())
+    }
+
+    /// Closes all but the last few directories, and keeps few open from now on: something else needs descriptors.
+    pub fn make_room(&mut self) {
+        self.cache.make_room();
     }
 
     /// Whether a mount of the host below a source is in the way, rather than in view.

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The directories of the sources that are open, and what isn't there: one cache for all that is looked up, and
+//! so one to invalidate.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::os::fd::OwnedFd;
+
+use crate::mountpoints::failure::Cause;
+use crate::mountpoints::host_place::{HostPlace, SourceId};
+use crate::path::{RelPath, RelRef};
+use crate::sys::FileSystem;
+
+/// How many directories a plan keeps open at once, the sources themselves among them: a configuration may
+/// alternate between many, and each is opened once.
+const WHILE_PLANNING: usize = 128;
+/// How many stay open while something is created, or if the process may have no more descriptors.
+const FEW: usize = 8;
+/// How many missing paths are remembered at once.
+const MAX_MISSING: usize = 256;
+
+/// A directory, and what it is on.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// Device and inode number.
+    pub identity: (u64, u64),
+    /// Its file system.
+    pub file_system: FileSystem,
+}
+
+/// What is open, and what isn't there.
+#[derive(Debug)]
+pub(super) struct Cache {
+    /// The one used last is the last.
+    open: VecDeque<Open>,
+    /// How many may be open.
+    limit: usize,
+    /// What was found missing: nothing is below that either.
+    missing: BTreeSet<(SourceId, RelPath)>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            open: VecDeque::new(),
+            limit: WHILE_PLANNING,
+            missing: BTreeSet::new(),
+        }
+    }
+}
+
+/// An open directory, or a source that is a file.
+#[derive(Debug)]
+pub(super) struct Open {
+    at: HostPlace,
+    pub(super) fd: OwnedFd,
+    pub(super) judged: Option<Judged>,
+}
+
+impl Cache {
+    /// Moves an open directory to the end. Whether there is one.
+    pub(super) fn find(&mut self, source: SourceId, path: RelRef) -> bool {
+        let is_it = |open: &Open| open.at.source == source && open.at.path.view() == path;
+        // The newest is asked for most often.
+        let Some(index) = self.open.iter().rposition(is_it) else {
+            return false;
+        };
+        if index + 1 < self.open.len() {
+            let used = self.open.remove(index);
+            self.open.extend(used);
+        }
+        true
+    }
+
+    pub(super) fn add(&mut self, source: SourceId, path: RelRef, fd: OwnedFd) {
+        if self.open.len() >= self.limit {
+            self.open.pop_front();
+        }
+        self.open.push_back(Open {
+            at: source.at(path),
+            fd,
+            judged: None,
+        });
+    }
+
+    pub(super) fn last(&mut self) -> Result<&mut Open, Cause> {
+        self.open.back_mut().ok_or(Cause::Internal)
+    }
+
+    /// Leaves room for other descriptors, from now on.
+    pub(super) fn make_room(&mut self) {
+        self.limit = FEW;
+        let surplus = self.open.len().saturating_sub(self.limit);
+        self.open.drain(..surplus);
+    }
+
+    /// Whether a path was found missing, or one that it lies in.
+    pub(super) fn is_missing(&self, source: SourceId, path: RelRef) -> bool {
+        let is_it = |path: RelRef| self.missing.contains(&(source, path.to_owned()));
+        !self.missing.is_empty() && path.prefixes().any(is_it)
+    }
+
+    /// Remembers that a path is missing.
+    pub(super) fn add_missing(&mut self, source: SourceId, path: RelRef) {
+        if self.missing.len() >= MAX_MISSING {
+            self.missing.clear();
+        }
+        self.missing.insert((source, path.to_owned()));
+    }
+
+    /// Forgets all that was found in a source.
+    pub(super) fn forget(&mut self, source: SourceId) {
+        self.open.retain(|open| open.at.source != source);
+        self.missing.clear();
+    }
+}
