@@ -105,6 +105,16 @@ lint: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+# Builds everything with Debian 13's cargo, the oldest that is supported; needs root.
+.PHONY: msrv
+msrv: roots
+	@if [ "$$(id -u)" = 0 ]; then \
+		tests/root.sh $(ROOTS)/debian-13-cargo trixie $(ROOTS)/debian-13 cargo && \
+		cargo fetch --locked && unshare --mount tests/msrv.sh $(ROOTS)/debian-13-cargo; \
+	else \
+		echo "skipped: make msrv needs root" >&2; \
+	fi
+
 # Advisories, licences and sources of the dependencies; needs cargo-deny and the advisory database.
 .PHONY: deny
 deny:

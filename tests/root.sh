@@ -3,13 +3,15 @@
 # Makes a Debian 13 root with runc, crun and CRIU for the end-to-end tests and the demo, once. The
 # runtimes of the machine itself are neither used nor touched.
 #
-#   root.sh DIRECTORY               Debian 13 as it is
-#   root.sh DIRECTORY SUITE BASE    BASE, with the runtimes and CRIU of another suite
+#   root.sh DIRECTORY                          Debian 13 as it is
+#   root.sh DIRECTORY SUITE BASE [PACKAGES]    BASE, with packages of a suite: the runtimes and CRIU
+#                                              unless others are named
 set -eu
 
 root=${1:?usage: root.sh DIRECTORY [SUITE BASE]}
 suite=${2-}
 base=${3-}
+added=${4-}
 runtimes="runc crun criu libcriu2"
 # The engines and what they need; a journal; what checks what premount is shipped as.
 packages="$runtimes busybox-static containerd iproute2 iptables kustomize mandoc podman rpm systemd"
@@ -29,7 +31,7 @@ from_base() {
     cp -a --one-file-system "$base" "$new"
     echo "deb $(sed -n 's/^deb \([^ ]*\) .*/\1/p' "$new/etc/apt/sources.list" | head -n 1) $suite main" \
         >"$new/etc/apt/sources.list"
-    for step in update "install --yes --no-install-recommends $runtimes" clean; do
+    for step in update "install --yes --no-install-recommends ${added:-$runtimes}" clean; do
         # shellcheck disable=SC2086 # The words of a step are words.
         DEBIAN_FRONTEND=noninteractive chroot "$new" \
             apt-get -o Acquire::Check-Valid-Until=false $step
@@ -37,7 +39,7 @@ from_base() {
 }
 
 if [ -n "$suite" ]; then
-    echo "Making a root with the runtimes of Debian $suite in $root (once)" >&2
+    echo "Making a root with ${added:-the runtimes} of Debian $suite in $root (once)" >&2
     from_base >"$root.log" 2>&1 </dev/null || failed=yes
 else
     echo "Making a Debian 13 root in $root (some 40 seconds, once)" >&2
