@@ -61,7 +61,7 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// The same as [`install`].
+/// The same as [`install()`].
 pub fn uninstall(options: &cli::Uninstall) -> Result<(), Error> {
     Node::new(&options.place)?.change(&options.change, false)
 }
