@@ -1,79 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
-//! CRIU's configuration files (criu(8), "CONFIGURATION FILES"): which action scripts one names, and the
-//! same text with premount's line or without it. All else in it is an administrator's, and stays byte by
-//! byte.
+//! CRIU's configuration files (criu(8), "CONFIGURATION FILES"): finds the action scripts in one, adds
+//! premount's line and removes it. Everything else in the file is the administrator's and is preserved byte
+//! for byte.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Where they are, on every node.
+/// The directory of the configuration files.
 pub const DIRECTORY: &str = "/etc/criu";
-/// What CRIU reads whoever calls it.
+/// Read by CRIU for every caller.
 pub const DEFAULT: &str = "/etc/criu/default.conf";
-/// What runc has CRIU read; crun too, where there is no file of its own.
+/// Read by CRIU for runc, and for crun if [`CRUN`] does not exist.
 pub const RUNC: &str = "/etc/criu/runc.conf";
-/// What crun has CRIU read.
+/// Read by CRIU for crun.
 pub const CRUN: &str = "/etc/criu/crun.conf";
-/// What CRIU reads as well when root calls it, whose home this is.
-pub const OF_ROOT: &str = "/root/.criu/default.conf";
-/// Most bytes in such a file.
+/// Also read by CRIU when root, whose home this is, calls it.
+pub const ROOT_DEFAULT: &str = "/root/.criu/default.conf";
+/// Maximum size of such a file, in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
 
 const OPTION: &[u8] = b"action-script";
 
-/// Says above the line what it is.
+/// The comment above the line: what the line is for.
 const COMMENT: &[u8] =
-    b"# premount makes mountpoints before a restore. CRIU aborts every dump and restore while it isn't there.\n";
-/// And below that, how to take it out, with a command that begins with the program.
-const ADVICE: &[u8] = b"# To take it out: ";
+    b"# premount creates mountpoints before a restore. If it is missing, CRIU aborts every dump and restore.\n";
+/// The second comment line: the command that removes premount, starting with the program's path.
+const ADVICE: &[u8] = b"# To remove it: ";
 
-/// The action scripts that a file names, in its order.
+/// The action scripts that a file names, in order.
 pub fn action_scripts(text: &[u8]) -> Vec<PathBuf> {
     text.split(|&byte| byte == b'\n')
         .filter_map(action_script)
         .collect()
 }
 
-/// Whether a path can stand in such a file, and lead to the program that is put there: CRIU cuts a value at
-/// a blank or a `#`, in quotes too.
-pub fn can_hold(program: &Path) -> bool {
-    let plain: PathBuf = program.components().collect();
-    let up = |part| part == Component::ParentDir;
+/// Whether such a file can name this path: CRIU cuts a value at a blank or a `#`, even inside quotes. It must
+/// also be normalized, so that it leads to the installed program.
+pub fn accepts_path(program: &Path) -> bool {
+    let normalized: PathBuf = program.components().collect();
+    let is_parent = |part| part == Component::ParentDir;
     let text = program.to_str().unwrap_or_default();
     program.is_absolute()
-        && plain.as_os_str() == program.as_os_str()
-        && !program.components().any(up)
+        && normalized.as_os_str() == program.as_os_str()
+        && !program.components().any(is_parent)
         && program.file_name().is_some()
         && !text.is_empty()
         && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "#\"\\".contains(c))
 }
 
-/// The text with a line for `program`, and above it the `options` with which its uninstall takes it out;
-/// none if it has that. The line comes first, so that taking it out again gives back every byte.
-pub fn with(text: &[u8], program: &Path, options: &[&OsStr]) -> Option<Vec<u8>> {
-    let rest = without_installed(text, program);
+/// Adds a line for `program` below a comment with the command, including `options`, that removes it. Returns
+/// `None` if the text needs no change. The line goes first, so that removing it restores every byte.
+pub fn add_action_script(text: &[u8], program: &Path, options: &[&OsStr]) -> Option<Vec<u8>> {
+    let rest = strip_installed(text, program);
     if rest.is_none() && action_scripts(text).iter().any(|script| script == program) {
         return None;
     }
-    let advice = [calling(program).as_slice(), &quoted(options), b"\n"].concat();
+    let advice = [
+        advice_prefix(program).as_slice(),
+        &shell_quoted(options),
+        b"\n",
+    ]
+    .concat();
     let rest = rest.unwrap_or(text);
-    let new = [COMMENT, &advice, &line(program), rest].concat();
+    let new = [COMMENT, &advice, &script_line(program), rest].concat();
     (new != text).then_some(new)
 }
 
-/// Where in a comment the options of the command begin.
-fn calling(program: &Path) -> Vec<u8> {
-    let command = quoted(&[program.as_os_str()]);
+/// The advice up to where the command's options begin.
+fn advice_prefix(program: &Path) -> Vec<u8> {
+    let command = shell_quoted(&[program.as_os_str()]);
     [ADVICE.trim_ascii_end(), &command, b" uninstall"].concat()
 }
 
-fn line(program: &Path) -> Vec<u8> {
+fn script_line(program: &Path) -> Vec<u8> {
     [OPTION, b" ", program.as_os_str().as_bytes(), b"\n"].concat()
 }
 
-/// Words for a shell, each with a blank before it.
-fn quoted(words: &[&OsStr]) -> Vec<u8> {
+/// Words quoted for a shell, each preceded by a blank.
+fn shell_quoted(words: &[&OsStr]) -> Vec<u8> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(byte);
     let mut all = Vec::new();
     for word in words.iter().map(|word| word.as_bytes()) {
@@ -88,19 +93,20 @@ fn quoted(words: &[&OsStr]) -> Vec<u8> {
     all
 }
 
-/// The text without what [`with`] added; none if it added nothing.
-pub fn without_installed<'a>(text: &'a [u8], program: &Path) -> Option<&'a [u8]> {
+/// The text without what [`add_action_script`] added; `None` if it added nothing.
+pub fn strip_installed<'a>(text: &'a [u8], program: &Path) -> Option<&'a [u8]> {
     let advised = text
         .strip_prefix(COMMENT)?
-        .strip_prefix(calling(program).as_slice())?;
+        .strip_prefix(advice_prefix(program).as_slice())?;
     let end = advised.iter().position(|&byte| byte == b'\n')?;
     advised
         .get(end + 1..)?
-        .strip_prefix(line(program).as_slice())
+        .strip_prefix(script_line(program).as_slice())
 }
 
-/// The text without its lines for `program`, and what [`with`] wrote above them; none if it has none.
-pub fn without(text: &[u8], program: &Path) -> Option<Vec<u8>> {
+/// The text without its lines for `program` and the comments that [`add_action_script`] wrote above them;
+/// `None` if there are none.
+pub fn remove_action_script(text: &[u8], program: &Path) -> Option<Vec<u8>> {
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut found = false;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
@@ -112,7 +118,7 @@ pub fn without(text: &[u8], program: &Path) -> Option<Vec<u8>> {
         found = true;
         if kept
             .last()
-            .is_some_and(|above| above.starts_with(&calling(program)))
+            .is_some_and(|above| above.starts_with(&advice_prefix(program)))
         {
             kept.pop();
         }
@@ -123,8 +129,8 @@ pub fn without(text: &[u8], program: &Path) -> Option<Vec<u8>> {
     found.then(|| kept.concat())
 }
 
-/// The action script that a line names, read as CRIU reads it: a word, blanks, a value that may stand in
-/// quotes, and a comment; or `word=value`, which its option parser takes apart.
+/// The action script that a line names, parsed as CRIU does: a word, blanks, a value that may be quoted, and
+/// a comment; or `word=value`, which CRIU's option parser splits.
 fn action_script(line: &[u8]) -> Option<PathBuf> {
     let line = line.trim_ascii_start();
     let blank = |wanted: u8| line.iter().position(|&byte| byte == wanted);
@@ -162,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read_as_criu_reads_it() {
+    fn a_line_is_parsed_as_criu_parses_it() {
         for text in [
             "action-script /a",
             "  action-script \t/a",
@@ -179,7 +185,7 @@ mod tests {
             "action-scripts /a",
             "action-script",
             "action-script # /a",
-            // CRIU ends the word at the first blank, and only where there is none at a tab.
+            // CRIU ends the word at the first space, or at a tab only if the line has no space.
             "action-script\t /a",
         ] {
             assert!(scripts(text).is_empty(), "{text:?}");
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_administrator_wrote_comes_back_byte_by_byte() {
+    fn the_administrators_text_is_restored_byte_for_byte() {
         let program = Path::new(PROGRAM);
         for text in [
             "",
@@ -197,46 +203,53 @@ mod tests {
             "\r\n\r\n",
             "action-script /b",
         ] {
-            let with = with(text.as_bytes(), program, &[]).unwrap();
-            assert_eq!(super::with(&with, program, &[]), None, "a second time");
+            let with = add_action_script(text.as_bytes(), program, &[]).unwrap();
+            assert_eq!(
+                add_action_script(&with, program, &[]),
+                None,
+                "a second time"
+            );
             let options = [OsStr::new("--hooks-dir"), OsStr::new("/a b's")];
-            let other = super::with(&with, program, &options).unwrap();
+            let other = add_action_script(&with, program, &options).unwrap();
             assert_eq!(action_scripts(&other).len(), action_scripts(&with).len());
             let advised =
-                format!("\n# To take it out: {PROGRAM} uninstall --hooks-dir '/a b'\\''s'\n");
+                format!("\n# To remove it: {PROGRAM} uninstall --hooks-dir '/a b'\\''s'\n");
             assert!(String::from_utf8_lossy(&other).contains(&advised));
-            assert_eq!(without(&other, program).unwrap(), text.as_bytes());
-            assert_eq!(without_installed(&other, program).unwrap(), text.as_bytes());
+            assert_eq!(
+                remove_action_script(&other, program).unwrap(),
+                text.as_bytes()
+            );
+            assert_eq!(strip_installed(&other, program).unwrap(), text.as_bytes());
             assert!(action_scripts(&with).contains(&program.to_owned()));
             assert_eq!(
-                without(&with, program).unwrap(),
+                remove_action_script(&with, program).unwrap(),
                 text.as_bytes(),
                 "{text:?}"
             );
-            assert_eq!(without(text.as_bytes(), program), None);
+            assert_eq!(remove_action_script(text.as_bytes(), program), None);
         }
     }
 
     #[test]
-    fn a_line_that_an_administrator_wrote_is_as_good_and_goes_as_well() {
+    fn a_line_that_the_administrator_wrote_is_kept_and_later_removed() {
         let program = Path::new(PROGRAM);
         let text = format!("tcp-close\n  action-script \"{PROGRAM}\" # mine\nverbosity 4");
-        assert_eq!(with(text.as_bytes(), program, &[]), None);
+        assert_eq!(add_action_script(text.as_bytes(), program, &[]), None);
         assert_eq!(
-            without(text.as_bytes(), program).unwrap(),
+            remove_action_script(text.as_bytes(), program).unwrap(),
             b"tcp-close\nverbosity 4"
         );
     }
 
     #[test]
-    fn a_path_that_criu_would_cut_is_none_for_its_files() {
-        assert!(can_hold(Path::new(PROGRAM)));
+    fn a_path_that_criu_would_truncate_is_rejected() {
+        assert!(accepts_path(Path::new(PROGRAM)));
         for path in [
             "premount", "/a b", "/a#b", "/a\"b", "/a\\b", "/a\nb", "/a\tb",
         ] {
-            assert!(!can_hold(Path::new(path)), "{path:?}");
+            assert!(!accepts_path(Path::new(path)), "{path:?}");
         }
-        assert!(!can_hold(Path::new(std::ffi::OsStr::from_bytes(
+        assert!(!accepts_path(Path::new(std::ffi::OsStr::from_bytes(
             b"/a/\xff"
         ))));
     }

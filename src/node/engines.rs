@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The engines on a node, and what their configuration says of hooks, runtimes and CRIU (crio.conf(5),
-//! crio.conf.d(5), containers.conf(5)).
+//! The engines on a node, and their settings for hooks, runtimes and CRIU (crio.conf(5), crio.conf.d(5),
+//! containers.conf(5)).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,23 +14,23 @@ use crate::node::programs::{self, Program};
 
 const MAX_SIZE: usize = 4 << 20;
 
-/// An engine of the node's.
+/// An engine on the node.
 #[derive(Debug)]
 pub struct Engine {
-    /// The program.
+    /// Its program.
     pub program: Program,
-    /// The directories that it reads hooks from; none for one that reads no such hooks.
+    /// The directories that it reads hooks from; empty if it has no such directories.
     pub hook_directories: Vec<PathBuf>,
-    /// Whether it was told not to restore at all.
-    pub without_criu: bool,
-    /// The runtimes that it was told of.
+    /// Whether its configuration disables checkpoint and restore.
+    pub criu_disabled: bool,
+    /// The paths of runtimes in its configuration.
     pub runtimes: Vec<PathBuf>,
-    /// Configuration files that could not be understood, and why.
+    /// Configuration files that could not be parsed, and why.
     pub unusable: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
-struct Crio {
+struct CrioConf {
     #[serde(default)]
     crio: CrioTable,
 }
@@ -55,7 +55,7 @@ struct CrioHandler {
 }
 
 #[derive(Default, Deserialize)]
-struct Containers {
+struct ContainersConf {
     #[serde(default)]
     engine: ContainersEngine,
 }
@@ -67,7 +67,7 @@ struct ContainersEngine {
     runtimes: BTreeMap<String, Vec<PathBuf>>,
 }
 
-/// An item of a list in containers.conf; with `append` the list adds to that of the files before.
+/// An item of a list in containers.conf; with `append`, the list extends that of the earlier files.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ListItem {
@@ -75,7 +75,11 @@ enum ListItem {
     Attributes { append: Option<bool> },
 }
 
-/// The engines of a node.
+/// Finds the engines on a node.
+///
+/// # Errors
+///
+/// The node's files cannot be read.
 pub fn find(files: &Files) -> Result<Vec<Engine>, Error> {
     let mut engines = Vec::new();
     engines.extend(cri_o(files)?);
@@ -84,17 +88,17 @@ pub fn find(files: &Files) -> Result<Vec<Engine>, Error> {
         .into_iter()
         .take(1)
     {
-        engines.push(Engine::of(program, &[]));
+        engines.push(Engine::new(program, &[]));
     }
     Ok(engines)
 }
 
 impl Engine {
-    fn of(program: Program, hook_directories: &[&str]) -> Self {
+    fn new(program: Program, hook_directories: &[&str]) -> Self {
         Self {
             program,
             hook_directories: hook_directories.iter().map(PathBuf::from).collect(),
-            without_criu: false,
+            criu_disabled: false,
             runtimes: Vec::new(),
             unusable: Vec::new(),
         }
@@ -105,20 +109,20 @@ fn cri_o(files: &Files) -> Result<Option<Engine>, Error> {
     let Some(program) = programs::find(files, "crio", &[])?.into_iter().next() else {
         return Ok(None);
     };
-    let mut engine = Engine::of(program, &[hooks::DIRECTORY]);
-    // The later file has the last word.
+    let mut engine = Engine::new(program, &[hooks::DIRECTORY]);
+    // Later files override earlier ones.
     let mut paths = vec![PathBuf::from("/etc/crio/crio.conf")];
     paths.extend(files.list(Path::new("/etc/crio/crio.conf.d"))?);
     for path in paths {
-        let said: Crio = read(files, &path, &mut engine.unusable)?;
-        let said = said.crio.runtime;
-        if let Some(directories) = said.hooks_dir {
+        let settings: CrioConf = read(files, &path, &mut engine.unusable)?;
+        let settings = settings.crio.runtime;
+        if let Some(directories) = settings.hooks_dir {
             engine.hook_directories = directories;
         }
-        if let Some(enabled) = said.enable_criu_support {
-            engine.without_criu = !enabled;
+        if let Some(enabled) = settings.enable_criu_support {
+            engine.criu_disabled = !enabled;
         }
-        let paths = said
+        let paths = settings
             .runtimes
             .into_values()
             .filter_map(|handler| handler.runtime_path);
@@ -131,7 +135,7 @@ fn podman(files: &Files) -> Result<Option<Engine>, Error> {
     let Some(program) = programs::find(files, "podman", &[])?.into_iter().next() else {
         return Ok(None);
     };
-    let mut engine = Engine::of(program, &[hooks::DIRECTORY, hooks::OF_ADMINISTRATOR]);
+    let mut engine = Engine::new(program, &[hooks::DIRECTORY, hooks::ADMIN_DIRECTORY]);
     let mut paths = vec![
         PathBuf::from("/usr/share/containers/containers.conf"),
         PathBuf::from("/etc/containers/containers.conf"),
@@ -142,8 +146,8 @@ fn podman(files: &Files) -> Result<Option<Engine>, Error> {
             .filter(|path| path.extension().is_some_and(|it| it == "conf")),
     );
     for path in paths {
-        let said: Containers = read(files, &path, &mut engine.unusable)?;
-        if let Some(items) = said.engine.hooks_dir {
+        let settings: ContainersConf = read(files, &path, &mut engine.unusable)?;
+        if let Some(items) = settings.engine.hooks_dir {
             let appends =
                 |item: &ListItem| matches!(item, ListItem::Attributes { append: Some(true) });
             if !items.iter().any(appends) {
@@ -158,12 +162,12 @@ fn podman(files: &Files) -> Result<Option<Engine>, Error> {
         }
         engine
             .runtimes
-            .extend(said.engine.runtimes.into_values().flatten());
+            .extend(settings.engine.runtimes.into_values().flatten());
     }
     Ok(Some(engine))
 }
 
-/// What a file says; nothing where it isn't there or can't be understood.
+/// Parses a configuration file; returns the defaults if it does not exist or cannot be parsed.
 fn read<T: Default + serde::de::DeserializeOwned>(
     files: &Files,
     path: &Path,
@@ -179,10 +183,10 @@ fn read<T: Default + serde::de::DeserializeOwned>(
         }
         text => text?.unwrap_or_default(),
     };
-    let said = std::str::from_utf8(&text).map_err(|error| error.to_string());
-    let said =
-        said.and_then(|text| toml::from_str(text).map_err(|error| error.message().to_owned()));
-    Ok(said.unwrap_or_else(|reason| {
+    let settings = std::str::from_utf8(&text).map_err(|error| error.to_string());
+    let settings =
+        settings.and_then(|text| toml::from_str(text).map_err(|error| error.message().to_owned()));
+    Ok(settings.unwrap_or_else(|reason| {
         unusable.push(format!("{}: {reason}", shown(path)));
         T::default()
     }))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A hook's JSON as engines read it (go.podman.io/common/pkg/hooks, in CRI-O and in Podman): what they refuse
-//! keeps them from starting, or from starting a container. Where Go's JSON is more lenient than serde's, so
-//! is this: any case in names, null for nothing, bytes that are no UTF-8.
+//! Parses a hook's JSON as engines do (go.podman.io/common/pkg/hooks, in CRI-O and Podman): a hook that they
+//! reject keeps CRI-O from starting, and Podman from starting containers. Where Go's JSON parser is more
+//! lenient than serde's, so is this one: names in any case, null for a missing value, bytes that are not
+//! UTF-8.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::error::Errored;
 use crate::node::pattern;
 
-/// The version of what engines call a hook now, and that of what they did before, which may be left out.
+/// The current version of the format. The old version may be omitted.
 const VERSION: &str = "1.0.0";
 const OLD_VERSION: &str = "0.1.0";
 const STAGES: [&str; 6] = [
@@ -23,59 +24,65 @@ const STAGES: [&str; 6] = [
     "startContainer",
 ];
 
-/// What engines don't make a hook of.
+/// Why engines do not load a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The program isn't there; an engine passes over it, and over every other fault in that directory.
+    /// The program does not exist: an engine skips the hook, and ignores later faults in that directory.
     NoProgram,
-    /// The first of these in a directory keeps an engine from starting.
-    Refused(String),
+    /// The engine rejects the hook, for this reason. The first such hook in a directory keeps the engine from
+    /// starting.
+    Rejected(String),
 }
 
-/// A hook, in whichever version it is written.
+/// A hook, in either version of the format.
 #[derive(Debug, Default)]
 pub struct Hook<'a> {
     /// Its program.
     pub program: Option<&'a str>,
-    /// When the engine has it called; none where it doesn't say.
+    /// The stages at which it runs; `None` if it does not specify any.
     pub stages: Option<Vec<&'a str>>,
     patterns: Vec<(&'static str, &'a str)>,
 }
 
-/// An object, and where in the file it is.
+/// An object, and its place in the file.
 struct Object<'a> {
     at: &'static str,
     properties: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> Hook<'a> {
-    /// What a file says.
-    pub fn of(value: &'a Value) -> Result<Self, String> {
-        let whole = Object::of(Some(value), "")?;
-        let old = match whole.text("version")?.unwrap_or_default() {
+    /// Parses a file.
+    ///
+    /// # Errors
+    ///
+    /// The reason why engines reject it.
+    pub fn parse(value: &'a Value) -> Result<Self, String> {
+        let file = Object::new(Some(value), "")?;
+        let old = match file.text("version")?.unwrap_or_default() {
             VERSION => false,
             OLD_VERSION | "" => true,
-            other => return Err(format!("version: {other:?}, where {VERSION:?} belongs")),
+            other => return Err(format!("version: expected {VERSION:?}, found {other:?}")),
         };
         if old {
-            Self::old(&whole)
+            Self::old(&file)
         } else {
-            Self::new(&whole)
+            Self::current(&file)
         }
     }
 
-    fn new(whole: &Object<'a>) -> Result<Self, String> {
-        let hook = Object::of(whole.get("hook"), "hook.")?;
-        let when = Object::of(whole.get("when"), "when.")?;
+    /// Parses version 1.0.0.
+    fn current(file: &Object<'a>) -> Result<Self, String> {
+        let hook = Object::new(file.get("hook"), "hook.")?;
+        let when = Object::new(file.get("when"), "when.")?;
         for name in ["args", "env"] {
             hook.list(name)?;
         }
-        hook.typed("timeout", "a whole number", |it| it.as_i64().map(drop))?;
+        hook.typed("timeout", "an integer", |it| it.as_i64().map(drop))?;
         for name in ["always", "hasBindMounts"] {
             when.typed(name, "a boolean", |it| it.as_bool().map(drop))?;
         }
         let mut patterns = Vec::new();
-        let annotations = Object::of(when.get("annotations"), "when.annotations")?;
+        let annotations = Object::new(when.get("annotations"), "when.annotations")?;
         for (key, value) in annotations.properties.into_iter().flatten() {
             patterns.push((annotations.at, key.as_str()));
             patterns.push((annotations.at, string(value, annotations.at)?));
@@ -84,72 +91,76 @@ impl<'a> Hook<'a> {
         patterns.extend(commands.into_iter().map(|it| ("when.commands", it)));
         Ok(Self {
             program: hook.text("path")?,
-            stages: whole.list("stages")?,
+            stages: file.list("stages")?,
             patterns,
         })
     }
 
-    /// One of version 0.1.0, with two names for some of its properties.
-    fn old(whole: &Object<'a>) -> Result<Self, String> {
+    /// Parses version 0.1.0, in which some properties have two names.
+    fn old(file: &Object<'a>) -> Result<Self, String> {
         let either = |name: &'static str, other: &'static str| {
-            Ok::<_, String>(match (whole.list(name)?, whole.list(other)?) {
-                (Some(_), Some(_)) => return Err(format!("{other}: beside {name}")),
+            Ok::<_, String>(match (file.list(name)?, file.list(other)?) {
+                (Some(_), Some(_)) => return Err(format!("{other}: conflicts with {name}")),
                 (some, None) | (None, some) => some,
             })
         };
-        whole.list("arguments")?;
-        whole.typed("hasbindmounts", "a boolean", |it| it.as_bool().map(drop))?;
-        let program = whole.text("hook")?.ok_or("hook: missing")?;
+        file.list("arguments")?;
+        file.typed("hasbindmounts", "a boolean", |it| it.as_bool().map(drop))?;
+        let program = file.text("hook")?.ok_or("hook: missing")?;
         let stages = either("stages", "stage")?;
         let commands = either("cmds", "cmd")?.unwrap_or_default();
         let annotations = either("annotations", "annotation")?.unwrap_or_default();
-        let of_commands = commands.into_iter().map(|it| ("cmds", it));
-        let of_annotations = annotations.into_iter().map(|it| ("annotations", it));
+        let command_patterns = commands.into_iter().map(|it| ("cmds", it));
+        let annotation_patterns = annotations.into_iter().map(|it| ("annotations", it));
         Ok(Self {
             program: Some(program),
             stages,
-            patterns: of_commands.chain(of_annotations).collect(),
+            patterns: command_patterns.chain(annotation_patterns).collect(),
         })
     }
 
-    /// What an engine would have against it, in its order: `there` says of a program what access(2) would.
-    pub fn judge(
+    /// Checks the hook as an engine does, in the same order; `access` stands for access(2) on the program.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that an engine would find.
+    pub fn check(
         &self,
         more_stages: &[&str],
-        there: impl Fn(&Path) -> Result<(), Errno>,
+        access: impl Fn(&Path) -> Result<(), Errno>,
     ) -> Result<(), Fault> {
-        let refused = |reason: String| Err(Fault::Refused(reason));
+        let rejected = |reason: String| Err(Fault::Rejected(reason));
         let Some(program) = self.program.filter(|program| !program.is_empty()) else {
-            return refused("hook.path: missing".to_owned());
+            return rejected("hook.path: missing".to_owned());
         };
-        match there(Path::new(program)) {
+        match access(Path::new(program)) {
             Ok(()) => {}
             Err(Errno::ENOENT) => return Err(Fault::NoProgram),
-            Err(errno) => return refused(format!("hook.path: {}", Errored(errno))),
+            Err(errno) => return rejected(format!("hook.path: {}", Errored(errno))),
         }
         for (place, text) in &self.patterns {
             if let Err(reason) = pattern::check(text) {
-                return refused(format!("{place}: {text:?}: {reason}"));
+                return rejected(format!("{place}: {text:?}: {reason}"));
             }
         }
         let Some(stages) = &self.stages else {
-            return refused("stages: missing".to_owned());
+            return rejected("stages: missing".to_owned());
         };
         let known = |stage: &&str| STAGES.contains(stage) || more_stages.contains(stage);
         match stages.iter().find(|stage| !known(stage)) {
-            Some(stage) => refused(format!("stages: {stage:?} is none")),
+            Some(stage) => rejected(format!("stages: unknown stage {stage:?}")),
             None => Ok(()),
         }
     }
 }
 
 impl<'a> Object<'a> {
-    fn of(value: Option<&'a Value>, at: &'static str) -> Result<Self, String> {
+    fn new(value: Option<&'a Value>, at: &'static str) -> Result<Self, String> {
         let properties = match value {
             None | Some(Value::Null) => None,
             Some(Value::Object(properties)) => Some(properties),
             Some(other) => {
-                return Err(wanted(at.trim_end_matches('.'), kind(other), "an object"));
+                return Err(expected(at.trim_end_matches('.'), "an object", kind(other)));
             }
         };
         Ok(Self { at, properties })
@@ -171,7 +182,7 @@ impl<'a> Object<'a> {
             return Ok(None);
         };
         let place = format!("{}{name}", self.at);
-        let read = read(value).ok_or_else(|| wanted(&place, kind(value), what))?;
+        let read = read(value).ok_or_else(|| expected(&place, what, kind(value)))?;
         Ok(Some(read))
     }
 
@@ -189,18 +200,18 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A string, or the nothing that null is.
+/// A string; null counts as an empty one.
 fn string<'a>(value: &'a Value, place: &str) -> Result<&'a str, String> {
     if value.is_null() {
         return Ok("");
     }
     let text = value.as_str();
-    text.ok_or_else(|| wanted(place, kind(value), "a string"))
+    text.ok_or_else(|| expected(place, "a string", kind(value)))
 }
 
-fn wanted(place: &str, found: &str, wanted: &str) -> String {
+fn expected(place: &str, expected: &str, found: &str) -> String {
     let colon = if place.is_empty() { "" } else { ": " };
-    format!("{place}{colon}{found}, where {wanted} belongs")
+    format!("{place}{colon}expected {expected}, found {found}")
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hooks that engines read from directories (oci-hooks(5)): premount's own, and those that name it.
+//! The hooks in the directories that engines read (oci-hooks(5)): premount's own, and all others.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,48 +12,57 @@ use crate::error::Error;
 use crate::node::files::Files;
 use crate::node::hook_json::{Fault, Hook};
 
-/// The directory of packages' hooks.
+/// The directory for packaged hooks.
 pub const DIRECTORY: &str = "/usr/share/containers/oci/hooks.d";
-/// The directory of an administrator's hooks.
-pub const OF_ADMINISTRATOR: &str = "/etc/containers/oci/hooks.d";
-/// premount's hook in either.
+/// The directory for the administrator's hooks.
+pub const ADMIN_DIRECTORY: &str = "/etc/containers/oci/hooks.d";
+/// The file name of premount's hook.
 pub const FILE_NAME: &str = "premount.json";
 
-/// The hook as it is shipped.
+/// The hook as shipped.
 const SHIPPED: &str = include_str!("../../hooks.d/premount.json");
-/// Engines have no such bound; nobody's hook is that long.
+/// Maximum size of a hook, in bytes. Engines have no limit, but no real hook is that long.
 const MAX_SIZE: usize = 1 << 20;
 
-/// The hook for a program.
-pub fn text(program: &Path) -> String {
+/// premount's hook, as JSON, for a program.
+pub fn json_for(program: &Path) -> String {
     let quoted = |path: &str| serde_json::Value::from(path).to_string();
     SHIPPED.replace(&quoted(PROGRAM), &quoted(&program.to_string_lossy()))
 }
 
 /// A hook in a directory.
 #[derive(Debug)]
-pub struct Found {
-    /// Its file.
+pub struct FoundHook {
+    /// Its path.
     pub path: PathBuf,
-    /// Whether that is a file at all.
+    /// Whether that is a regular file.
     pub is_file: bool,
-    /// The program that it names, as far as it can be told.
+    /// The program that it names, if known.
     pub program: Option<PathBuf>,
     /// Whether it names any stage.
     pub has_stages: bool,
-    /// What engines have against it.
+    /// Why engines do not load it.
     pub fault: Option<Fault>,
 }
 
-impl Found {
-    /// Whether it has the name of premount's own.
+impl FoundHook {
+    /// Whether it has the file name of premount's hook.
     pub fn has_own_name(&self) -> bool {
         self.path.file_name().is_some_and(|name| name == FILE_NAME)
     }
 }
 
-/// The hooks in a directory, by name as engines read them, for engines that know `more_stages`.
-pub fn find(files: &Files, directory: &Path, more_stages: &[&str]) -> Result<Vec<Found>, Error> {
+/// Finds the hooks in a directory, sorted by name as engines read them. `more_stages` are the stages that
+/// these engines accept beside the standard ones.
+///
+/// # Errors
+///
+/// The directory cannot be read.
+pub fn find(
+    files: &Files,
+    directory: &Path,
+    more_stages: &[&str],
+) -> Result<Vec<FoundHook>, Error> {
     let mut found = Vec::new();
     for path in files.list(directory)? {
         if path.as_os_str().as_bytes().ends_with(b".json") {
@@ -63,25 +72,25 @@ pub fn find(files: &Files, directory: &Path, more_stages: &[&str]) -> Result<Vec
     Ok(found)
 }
 
-/// A hook; none where a link leads nowhere, which engines pass over too.
-fn read(files: &Files, path: PathBuf, more_stages: &[&str]) -> Option<Found> {
-    let mut hook = Found {
+/// Reads a hook; returns `None` for a dangling symlink, which engines skip too.
+fn read(files: &Files, path: PathBuf, more_stages: &[&str]) -> Option<FoundHook> {
+    let mut hook = FoundHook {
         path,
         is_file: false,
         program: None,
         has_stages: true,
         fault: None,
     };
-    let refused = |reason: String| Some(Fault::Refused(reason));
+    let rejected = |reason: String| Some(Fault::Rejected(reason));
     match files.find(&hook.path) {
         Ok(None) => return None,
         Ok(Some(found)) if found.is_file => hook.is_file = true,
         Ok(Some(found)) if found.is_directory => {
-            hook.fault = refused("a directory, where a file belongs".to_owned());
+            hook.fault = rejected("expected a file, found a directory".to_owned());
         }
-        // An engine waits for a FIFO for ever.
-        Ok(Some(_)) => hook.fault = refused("not a regular file".to_owned()),
-        Err(error) => hook.fault = refused(error.to_string()),
+        // An engine blocks forever on a FIFO.
+        Ok(Some(_)) => hook.fault = rejected("not a regular file".to_owned()),
+        Err(error) => hook.fault = rejected(error.to_string()),
     }
     if !hook.is_file {
         return Some(hook);
@@ -89,7 +98,7 @@ fn read(files: &Files, path: PathBuf, more_stages: &[&str]) -> Option<Found> {
     let text = match files.read(&hook.path, MAX_SIZE) {
         Ok(text) => text?,
         Err(error) => {
-            hook.fault = refused(match error {
+            hook.fault = rejected(match error {
                 Error::Invalid { reason, .. } => reason,
                 other => other.to_string(),
             });
@@ -99,20 +108,20 @@ fn read(files: &Files, path: PathBuf, more_stages: &[&str]) -> Option<Found> {
     let value: Value = match serde_json::from_str(&String::from_utf8_lossy(&text)) {
         Ok(value) => value,
         Err(error) => {
-            hook.fault = refused(error.to_string());
+            hook.fault = rejected(error.to_string());
             return Some(hook);
         }
     };
-    // What premount calls a hook's program even where an engine would not come to ask.
+    // Find the program even in a hook that engines reject.
     let named = value.get("hook");
     let named = named.and_then(|hook| hook.as_str().or_else(|| hook.get("path")?.as_str()));
     hook.program = named.map(PathBuf::from);
-    let judged = Hook::of(&value).map_err(Fault::Refused);
-    hook.fault = match judged {
+    let parsed = Hook::parse(&value).map_err(Fault::Rejected);
+    hook.fault = match parsed {
         Ok(read) => {
             hook.program = read.program.map(PathBuf::from);
             hook.has_stages = read.stages.as_ref().is_none_or(|all| !all.is_empty());
-            read.judge(more_stages, |program| there(files, program))
+            read.check(more_stages, |program| access(files, program))
                 .err()
         }
         Err(fault) => Some(fault),
@@ -120,8 +129,8 @@ fn read(files: &Files, path: PathBuf, more_stages: &[&str]) -> Option<Found> {
     Some(hook)
 }
 
-/// Whether a program is there, whatever it is; engines ask no more than that.
-fn there(files: &Files, program: &Path) -> Result<(), Errno> {
+/// Checks that a program exists, whatever its type and mode: engines check no more than that.
+fn access(files: &Files, program: &Path) -> Result<(), Errno> {
     let errno = |error: Error| match error {
         Error::Unreadable { errno, .. } => errno,
         _ => Errno::EIO,
@@ -142,12 +151,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hook_names_the_program_wherever_it_is() {
-        assert_eq!(text(Path::new(PROGRAM)), SHIPPED);
-        let moved = text(Path::new("/opt/\"premount"));
+    fn the_hook_names_the_program_at_any_path() {
+        assert_eq!(json_for(Path::new(PROGRAM)), SHIPPED);
+        let moved = json_for(Path::new("/opt/\"premount"));
         let written = serde_json::from_str(&moved).unwrap();
-        let hook = Hook::of(&written).unwrap();
+        let hook = Hook::parse(&written).unwrap();
         assert_eq!(hook.program, Some("/opt/\"premount"));
-        assert_eq!(hook.judge(&[], |_| Ok(())), Ok(()));
+        assert_eq!(hook.check(&[], |_| Ok(())), Ok(()));
     }
 }

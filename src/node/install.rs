@@ -1,86 +1,86 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What has to change on a node for premount to be in force, or gone: first the list of steps, then the
-//! steps. Interrupted at any of them, the node restores containers as before, and the next call goes on.
+//! The steps that install premount on a node, or remove it: first computed, then taken. After an interruption
+//! at any step the node can still restore, and running the command again finishes the job.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, shown};
 use crate::input;
-use crate::node::files::Found;
+use crate::node::files::FileInfo;
 use crate::node::programs::{self, Runtime};
 use crate::node::{Node, criu, engines, hooks, overrides, scripts};
 
-/// Most bytes of the program.
+/// Maximum size of the program, in bytes.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
 
-/// One change of a node's files.
+/// One change to a node's files.
 #[derive(Debug)]
 pub enum Step {
-    /// A file is put in place, and the directories above it.
+    /// Write a file, and create its parent directories.
     Write {
         /// The file.
         path: PathBuf,
-        /// All of it.
+        /// Its new content.
         content: Vec<u8>,
-        /// Its mode; none: as it was, or 0644.
+        /// Its mode; `None` keeps the mode, or sets 0644 for a new file.
         mode: Option<u32>,
-        /// What of it is new.
+        /// What changes in it.
         change: Change,
     },
-    /// A file is removed.
+    /// Remove a file.
     Remove(PathBuf),
-    /// A directory is removed if nothing else is in it.
+    /// Remove a directory if it is empty.
     RemoveEmpty(PathBuf),
 }
 
-/// What of a file changes.
+/// What changes in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// All of it is premount's.
-    Whole,
-    /// The line with the action script comes.
+    /// Everything: the file is premount's.
+    Content,
+    /// The action script's line is added.
     LineAdded,
-    /// The comment above that line names another command to take it out.
+    /// The comment above that line gets another command.
     Comment,
-    /// The line with the action script goes.
+    /// The action script's line is removed.
     LineRemoved,
 }
 
-/// What a step does, in two tenses.
+/// How a step is reported.
 impl Step {
-    /// What it would do.
-    pub fn intent(&self) -> String {
-        let intent = self.said([
+    /// What it would do, in a dry run.
+    pub fn planned(&self) -> String {
+        let planned = self.described([
             "write",
             "add the action script to",
-            "renew the comment in",
-            "take the action script out of",
+            "update the comment in",
+            "remove the action script from",
             "remove",
         ]);
         match self {
-            Self::RemoveEmpty(_) => intent + " if nothing else is in it",
-            _ => intent,
+            Self::RemoveEmpty(_) => planned + " if nothing else is in it",
+            _ => planned,
         }
     }
 
     /// What it did.
-    pub fn deed(&self) -> String {
-        self.said([
+    pub fn done(&self) -> String {
+        self.described([
             "wrote",
             "added the action script to",
-            "renewed the comment in",
-            "took the action script out of",
+            "updated the comment in",
+            "removed the action script from",
             "removed",
         ])
     }
 
-    fn said(&self, [write, add, renew, take_out, remove]: [&str; 5]) -> String {
+    fn described(&self, [write, add, update, remove_line, remove]: [&str; 5]) -> String {
         let (verb, path) = match self {
             Self::Write { path, change, .. } => match change {
-                Change::Whole => (write, path),
+                Change::Content => (write, path),
                 Change::LineAdded => (add, path),
-                Change::Comment => (renew, path),
-                Change::LineRemoved => (take_out, path),
+                Change::Comment => (update, path),
+                Change::LineRemoved => (remove_line, path),
             },
             Self::Remove(path) | Self::RemoveEmpty(path) => (remove, path),
         };
@@ -88,8 +88,12 @@ impl Step {
     }
 }
 
-/// The steps that put premount in force. With `criu_only`, program and hook are a package manager's.
-pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
+/// The steps that install premount. With `criu_only`, a package manager installs the program and the hook.
+///
+/// # Errors
+///
+/// The node's files cannot be read, or something is in the way.
+pub fn install_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
     if criu_only {
         if !node
@@ -100,37 +104,38 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
             return Err(Error::invalid(
                 &node.program,
                 "",
-                "no program there; nothing may name it before it is",
+                "no executable there: install the program before CRIU's configuration names it",
             ));
         }
     } else {
-        let me = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
+        let this_program = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
         let directory = node
             .hooks_directory
             .clone()
             .unwrap_or_else(|| hooks::DIRECTORY.into());
-        let hook = hooks::text(&node.program).into_bytes();
+        let hook = hooks::json_for(&node.program).into_bytes();
         for (path, content, mode) in [
-            (node.program.clone(), me, 0o755),
+            (node.program.clone(), this_program, 0o755),
             (directory.join(hooks::FILE_NAME), hook, 0o644),
         ] {
-            if !is_there(node, &path, &content, mode)? {
+            if !is_installed(node, &path, &content, mode)? {
                 steps.push(Step::Write {
                     path,
                     content,
                     mode: Some(mode),
-                    change: Change::Whole,
+                    change: Change::Content,
                 });
             }
         }
     }
-    let wanted = wanted(node)?;
-    for path in &wanted {
+    let required = required_files(node)?;
+    for path in &required {
         let text = node
             .files
             .read_to_replace(path, criu::MAX_SIZE)?
             .unwrap_or_default();
-        let with = criu::with(&text, &node.program, &node.options_out(criu_only));
+        let with =
+            criu::add_action_script(&text, &node.program, &node.uninstall_options(criu_only));
         steps.extend(with.map(|content| Step::Write {
             path: path.clone(),
             content,
@@ -142,23 +147,24 @@ pub fn steps_in(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
             },
         }));
     }
-    // Two files that count for the same runtime would have CRIU call premount twice.
+    // CRIU would call premount twice if it read two files that name it.
     for path in [criu::DEFAULT, criu::RUNC, criu::CRUN].map(PathBuf::from) {
-        if !wanted.contains(&path) {
+        if !required.contains(&path) {
             let text = node.files.read(&path, criu::MAX_SIZE)?.unwrap_or_default();
-            let left = criu::without_installed(&text, &node.program);
-            let left = left.map(|left| without(node, path, left.to_owned()));
+            let left = criu::strip_installed(&text, &node.program);
+            let left = left.map(|left| write_rest(node, path, left.to_owned()));
             steps.extend(left.transpose()?);
         }
     }
     Ok(steps)
 }
 
-/// Whether a file is there as it has to be.
-fn is_there(node: &Node, path: &Path, content: &[u8], mode: u32) -> Result<bool, Error> {
+/// Whether a file has the right content, and is executable if it has to be.
+fn is_installed(node: &Node, path: &Path, content: &[u8], mode: u32) -> Result<bool, Error> {
     let found = node.files.find(path)?;
-    // Another size is enough to know, whatever the size.
-    let may_be = |found: &Found| u64::try_from(content.len()).is_ok_and(|size| size == found.size);
+    // If the sizes differ there is no need to read it, however large it is.
+    let may_be =
+        |found: &FileInfo| u64::try_from(content.len()).is_ok_and(|size| size == found.size);
     if found.as_ref().is_some_and(|it| it.is_file && !may_be(it)) {
         return Ok(false);
     }
@@ -167,51 +173,55 @@ fn is_there(node: &Node, path: &Path, content: &[u8], mode: u32) -> Result<bool,
     Ok(there.is_some_and(|there| there == content) && (mode != 0o755 || is_executable))
 }
 
-/// The files in which the action script has to be named for this node. A crun.conf is never made: where
-/// there is none crun has CRIU read runc.conf, and that must not be hidden from it.
-fn wanted(node: &Node) -> Result<Vec<PathBuf>, Error> {
+/// The files that have to name the action script on this node. Never creates crun.conf: if it does not exist,
+/// crun makes CRIU read runc.conf, and a new crun.conf would hide that.
+fn required_files(node: &Node) -> Result<Vec<PathBuf>, Error> {
     let default = node
         .files
         .read(Path::new(criu::DEFAULT), criu::MAX_SIZE)?
         .unwrap_or_default();
     let by_administrator = criu::action_scripts(&default).contains(&node.program)
-        && criu::without_installed(&default, &node.program).is_none();
+        && criu::strip_installed(&default, &node.program).is_none();
     let engines = engines::find(&node.files)?;
     let runtimes = programs::runtimes(&node.files, &engines)?;
-    if by_administrator || runtimes.iter().any(Runtime::reads_default_alone) {
+    if by_administrator || runtimes.iter().any(Runtime::reads_only_default) {
         return Ok(vec![criu::DEFAULT.into()]);
     }
-    let mut wanted = vec![PathBuf::from(criu::RUNC)];
+    let mut required = vec![PathBuf::from(criu::RUNC)];
     if node.files.find(Path::new(criu::CRUN))?.is_some() {
-        wanted.push(criu::CRUN.into());
+        required.push(criu::CRUN.into());
     }
-    Ok(wanted)
+    Ok(required)
 }
 
-/// The steps that take premount off the node. With `criu_only`, program and hook stay.
-pub fn steps_out(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
+/// The steps that remove premount. With `criu_only`, the program and the hook stay.
+///
+/// # Errors
+///
+/// The node's files cannot be read, or a file that premount did not write names the program.
+pub fn uninstall_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
-    let of_criu = scripts::criu_files(node)?;
-    for path in &of_criu {
+    let criu_files = scripts::criu_files(node)?;
+    for path in &criu_files {
         let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
-        let left = criu::without(&text, &node.program);
+        let left = criu::remove_action_script(&text, &node.program);
         steps.extend(
-            left.map(|left| without(node, path.clone(), left))
+            left.map(|left| write_rest(node, path.clone(), left))
                 .transpose()?,
         );
     }
     if !steps.is_empty() {
         steps.push(Step::RemoveEmpty(criu::DIRECTORY.into()));
     }
-    // What premount didn't write, and what would be left without its program.
-    let mut others = vec![PathBuf::from(criu::OF_ROOT)];
+    // Files that premount does not change must not be left naming a program that is gone.
+    let mut others = vec![PathBuf::from(criu::ROOT_DEFAULT)];
     others.extend(
         overrides::find(&node.files)?
             .into_iter()
             .map(|found| found.config),
     );
-    for path in others.iter().filter(|path| !of_criu.contains(path)) {
-        // A tenant chose some of these paths: what can't be read names nothing.
+    for path in others.iter().filter(|path| !criu_files.contains(path)) {
+        // A tenant chose some of these paths, so treat an unreadable file as one that names nothing.
         let text = node.files.read(path, criu::MAX_SIZE).ok().flatten();
         let named = text
             .as_deref()
@@ -222,13 +232,13 @@ pub fn steps_out(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
         }
     }
     let engines = engines::find(&node.files)?;
-    for directory in node.hooks_directories(&engines) {
+    for directory in node.hook_directories(&engines) {
         for hook in hooks::find(&node.files, &directory, &[])? {
-            let is_ours = hook.has_own_name();
-            // Of premount's own that nobody can read no program is known, and it keeps an engine from starting.
-            let is_broken = is_ours && hook.is_file && hook.program.is_none();
+            let is_own = hook.has_own_name();
+            // premount's own hook, unparsable: it names no known program, but keeps an engine from starting.
+            let is_broken = is_own && hook.is_file && hook.program.is_none();
             if hook.program.as_ref() == Some(&node.program) {
-                if !is_ours {
+                if !is_own {
                     return Err(still_named(&hook.path, &node.program));
                 }
             } else if !is_broken {
@@ -253,9 +263,9 @@ fn still_named(path: &Path, program: &Path) -> Error {
     }
 }
 
-/// A file of CRIU's with what is left of it; one of which nothing is left is removed. An empty crun.conf
-/// still hides runc.conf from crun, and premount never made it.
-fn without(node: &Node, path: PathBuf, left: Vec<u8>) -> Result<Step, Error> {
+/// The step that writes what is left of a CRIU configuration file, or removes the file if nothing is left.
+/// Keeps an empty crun.conf: premount did not create it, and it still hides runc.conf from crun.
+fn write_rest(node: &Node, path: PathBuf, left: Vec<u8>) -> Result<Step, Error> {
     if left.is_empty() && path != Path::new(criu::CRUN) && !node.files.is_link(&path)? {
         return Ok(Step::Remove(path));
     }
@@ -267,8 +277,12 @@ fn without(node: &Node, path: PathBuf, left: Vec<u8>) -> Result<Step, Error> {
     })
 }
 
-/// Takes a step; says whether it changed anything.
-pub fn take(node: &Node, step: &Step) -> Result<bool, Error> {
+/// Takes a step; returns whether it changed anything.
+///
+/// # Errors
+///
+/// The system refuses the change.
+pub fn take_step(node: &Node, step: &Step) -> Result<bool, Error> {
     match step {
         Step::Write {
             path,
@@ -281,12 +295,16 @@ pub fn take(node: &Node, step: &Step) -> Result<bool, Error> {
     }
 }
 
-/// What would keep the step from being taken, as far as that can be told without taking it.
-pub fn foresee(node: &Node, step: &Step) -> Result<(), Error> {
+/// Checks whether the system would refuse a step, as far as can be told without taking it.
+///
+/// # Errors
+///
+/// The error that [`take_step`] would return.
+pub fn check_step(node: &Node, step: &Step) -> Result<(), Error> {
     match step {
-        Step::Write { path, .. } => node.files.may_replace(path),
-        Step::Remove(path) => node.files.may_remove(path),
-        // A directory that can't go stays, and is no failure.
+        Step::Write { path, .. } => node.files.check_replace(path),
+        Step::Remove(path) => node.files.check_remove(path),
+        // A directory that cannot be removed just stays.
         Step::RemoveEmpty(_) => Ok(()),
     }
 }

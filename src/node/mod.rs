@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The node that premount is put on, looked at, and taken off again: never in the path of a restore.
+//! Installs premount on a node, inspects the installation and removes it; never runs during a restore.
 //!
-//! What refers to the program must never be there without it: CRIU aborts every dump and every restore
-//! whose action script is missing, and a CRI-O that runs fails every container that a hook counts for whose
-//! program is. So it comes first and goes last, and each file changes as a whole: CRI-O doesn't start with
-//! half a hook.
+//! Nothing may refer to the program while it is missing: CRIU aborts every dump and every restore if its
+//! action script is missing, and a running CRI-O fails every container that a hook applies to if the hook's
+//! program is missing. So the program is installed first and removed last. Each file is replaced
+//! atomically, because CRI-O does not start with half a hook.
 
 pub mod criu;
 pub mod engines;
@@ -31,22 +31,22 @@ use crate::{output, sys};
 use engines::Engine;
 use files::Files;
 
-/// The name by which premount is known wherever it lies.
+/// premount's file name, wherever it is installed.
 const NAME: &str = "premount";
 
-/// Installs premount on a node; with `--stay` uninstalls it when a signal asks for the end.
+/// Installs premount on a node; with `--stay`, uninstalls it on SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
-/// The node can't be changed, or what was done can't be written to standard output.
+/// The node cannot be changed, or the changes cannot be reported on standard output.
 pub fn install(options: &cli::Install) -> Result<(), Error> {
-    let node = Node::of(&options.place)?;
-    let end = options.stay.then(hold_signals).transpose()?;
+    let node = Node::new(&options.place)?;
+    let signals = options.stay.then(block_signals).transpose()?;
     let installed = node.change(&options.change, true);
-    let (Some(end), Ok(()) | Err(Error::Untold { .. })) = (end, &installed) else {
+    let (Some(signals), Ok(()) | Err(Error::Untold { .. })) = (signals, &installed) else {
         return installed;
     };
-    end.wait().map_err(|errno| Error::Unchangeable {
+    signals.wait().map_err(|errno| Error::Unchangeable {
         file: "--stay".into(),
         operation: "sigwait",
         errno,
@@ -61,29 +61,31 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// As [`install`].
+/// The same as [`install()`].
 pub fn uninstall(options: &cli::Uninstall) -> Result<(), Error> {
-    Node::of(&options.place)?.change(&options.change, false)
+    Node::new(&options.place)?.change(&options.change, false)
 }
 
-/// Finds out what premount is worth on a node.
+/// Inspects premount's installation on a node.
 ///
 /// # Errors
 ///
-/// The node's files can't be read.
+/// The node's files cannot be read.
 pub fn status(options: &cli::Status) -> Result<status::Status, Error> {
-    status::status(&Node::of(&options.place)?)
+    status::status(&Node::new(&options.place)?)
 }
 
-/// Blocks the signals that ask for the end: one that comes early must not leave half of a change.
-fn hold_signals() -> Result<SigSet, Error> {
-    let end = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
-    let held = end.thread_block();
-    held.map(|()| end).map_err(|errno| Error::Unchangeable {
-        file: "--stay".into(),
-        operation: "sigprocmask",
-        errno,
-    })
+/// Blocks SIGTERM and SIGINT, so that an early one cannot leave a change half made.
+fn block_signals() -> Result<SigSet, Error> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    let blocked = signals.thread_block();
+    blocked
+        .map(|()| signals)
+        .map_err(|errno| Error::Unchangeable {
+            file: "--stay".into(),
+            operation: "sigprocmask",
+            errno,
+        })
 }
 
 /// A node, and where premount belongs on it.
@@ -91,47 +93,52 @@ fn hold_signals() -> Result<SigSet, Error> {
 pub struct Node {
     /// Its files.
     pub files: Files,
-    /// The program.
+    /// The program's path.
     pub program: PathBuf,
-    /// The directory that the hook is put into; none: the packages'.
+    /// The directory to install the hook in; if `None`, [`hooks::DIRECTORY`].
     pub hooks_directory: Option<PathBuf>,
 }
 
 impl Node {
-    /// The node that a command line means.
-    pub fn of(place: &Place) -> Result<Self, Error> {
+    /// The node that the command line describes.
+    ///
+    /// # Errors
+    ///
+    /// A path is unusable, or the root directory cannot be read.
+    pub fn new(place: &Place) -> Result<Self, Error> {
         let program = place.program.clone();
-        if !criu::can_hold(&program) {
+        if !criu::accepts_path(&program) {
             return Err(Error::invalid(
                 &program,
                 "",
-                "not a plain absolute path that CRIU's configuration files can hold: UTF-8, without .., blanks, \
-                 quotes, # and \\",
+                "not a path that CRIU's configuration files can hold: it must be absolute, normalized UTF-8 \
+                 without whitespace, control characters, double quotes, # or \\",
             ));
         }
         if let Some(directory) = place.hooks_dir.as_ref().filter(|path| !path.is_absolute()) {
             return Err(Error::invalid(directory, "", "not an absolute path"));
         }
-        let is_control = |directory: &PathBuf| {
+        let has_control = |directory: &PathBuf| {
             directory
                 .as_os_str()
                 .as_bytes()
                 .iter()
                 .any(u8::is_ascii_control)
         };
-        if let Some(directory) = place.hooks_dir.as_ref().filter(|path| is_control(path)) {
-            let reason = "a control character, and CRIU's configuration files are to name it";
+        if let Some(directory) = place.hooks_dir.as_ref().filter(|path| has_control(path)) {
+            let reason =
+                "contains a control character, so CRIU's configuration files cannot name it";
             return Err(Error::invalid(directory, "", reason));
         }
         Ok(Self {
-            files: Files::of(&place.root)?,
+            files: Files::new(&place.root)?,
             program,
             hooks_directory: place.hooks_dir.clone(),
         })
     }
 
-    /// The options with which an uninstall on the node itself takes off what was installed there.
-    fn options_out(&self, criu_only: bool) -> Vec<&OsStr> {
+    /// The options that `premount uninstall` needs, on the node itself, to undo this installation.
+    fn uninstall_options(&self, criu_only: bool) -> Vec<&OsStr> {
         let mut options = Vec::new();
         if self.program != Path::new(cli::PROGRAM) {
             options.extend([OsStr::new("--program"), self.program.as_os_str()]);
@@ -140,82 +147,86 @@ impl Node {
             options.push(OsStr::new("--criu-only"));
             return options;
         }
-        // An engine's own directories may be others by then.
-        let found = [hooks::DIRECTORY, hooks::OF_ADMINISTRATOR].map(Path::new);
+        // An uninstall always searches these two. It also searches the engines' directories, but those may
+        // have changed by then.
+        let searched = [hooks::DIRECTORY, hooks::ADMIN_DIRECTORY].map(Path::new);
         let elsewhere = self
             .hooks_directory
             .as_deref()
-            .filter(|it| !found.contains(it));
+            .filter(|it| !searched.contains(it));
         if let Some(directory) = elsewhere {
             options.extend([OsStr::new("--hooks-dir"), directory.as_os_str()]);
         }
         options
     }
 
-    /// Takes the steps to install or to uninstall, one premount at a time, and says each when it is taken.
-    /// Where that can't be said they are taken to the end all the same: half of them are no use to anybody.
+    /// Installs or uninstalls, holding a lock, and reports each step. Carries on if a step cannot be
+    /// reported: half an installation is useless.
     fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
         let steps = if install {
-            install::steps_in
+            install::install_steps
         } else {
-            install::steps_out
+            install::uninstall_steps
         };
         if how.dry_run {
             for step in steps(self, how.criu_only)? {
-                install::foresee(self, &step)?;
-                output::line(&format!("would {}", step.intent()))?;
+                install::check_step(self, &step)?;
+                output::line(&format!("would {}", step.planned()))?;
             }
             return Ok(());
         }
         sys::reset_umask();
-        // In a container the root is another one than the node's own, and the program's directory is not.
-        let _alone = self.files.lock(Path::new("/"))?;
+        // Two locks: in a container, the root may be the container's own directory, while the program's
+        // directory is the node's.
+        let _root_lock = self.files.lock(Path::new("/"))?;
         let directory = self.program.parent().unwrap_or(Path::new("/"));
         if install {
-            // What can't be is refused before the first change, and that is this directory.
+            // Creating this directory is the first change. Compute the steps before it, to refuse what is
+            // impossible while nothing has changed.
             steps(self, how.criu_only)?;
-            self.files.make_directory(directory)?;
+            self.files.create_directory(directory)?;
         }
-        let _here = match self.files.find(directory)? {
+        let _program_lock = match self.files.find(directory)? {
             Some(found) if found.is_directory => Some(self.files.lock(directory)?),
             _ => None,
         };
         let mut changed = false;
-        let mut told = Ok(());
+        let mut reported = Ok(());
         for step in steps(self, how.criu_only)? {
-            if install::take(self, &step)? {
+            if install::take_step(self, &step)? {
                 changed = true;
-                told = told.and(output::line(&step.deed()));
+                reported = reported.and(output::line(&step.done()));
             }
         }
         if !changed {
-            told = output::line("nothing to do");
+            reported = output::line("nothing to do");
         }
         let done = if changed {
             "the node was changed"
         } else {
             "there was nothing to do"
         };
-        told.map_err(|error| error.after(done))
+        reported.map_err(|error| error.after(done))
     }
 
-    /// The directories in which the hook may be: the usual ones, and those that engines read.
-    pub fn hooks_directories(&self, engines: &[Engine]) -> Vec<PathBuf> {
-        let usual = [hooks::DIRECTORY, hooks::OF_ADMINISTRATOR].map(PathBuf::from);
-        let of_engines = engines.iter().flat_map(|it| it.hook_directories.iter());
+    /// The directories that may contain the hook: the one given, the standard ones, and those that engines
+    /// read.
+    pub fn hook_directories(&self, engines: &[Engine]) -> Vec<PathBuf> {
+        let standard = [hooks::DIRECTORY, hooks::ADMIN_DIRECTORY].map(PathBuf::from);
+        let engine_directories = engines.iter().flat_map(|it| it.hook_directories.iter());
         let mut all: Vec<PathBuf> = self
             .hooks_directory
             .iter()
-            .chain(of_engines)
+            .chain(engine_directories)
             .cloned()
             .collect();
-        all.extend(usual);
+        all.extend(standard);
         all.sort();
         all.dedup();
         all
     }
 
-    /// Whether a program is premount: the one of this node, or by its name.
+    /// Whether a program is premount: this node's, or any with premount's file name.
     pub fn is_premount(&self, program: &Path) -> bool {
         program == self.program || program.file_name().is_some_and(|name| name == NAME)
     }

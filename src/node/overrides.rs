@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Containers that name a configuration file for CRIU of their own, by the annotation `org.criu.config`:
-//! what runc.conf and crun.conf say doesn't count for them.
+//! Finds containers whose annotation `org.criu.config` names a CRIU configuration file: CRIU reads that file
+//! instead of runc.conf or crun.conf.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,31 +13,35 @@ use crate::oci::config;
 
 const ANNOTATION: &str = "org.criu.config";
 
-/// A container with a configuration file of its own.
+/// A container with its own CRIU configuration file.
 #[derive(Debug)]
 pub struct Override {
-    /// Its configuration.
+    /// The container's config.json.
     pub container: PathBuf,
-    /// The file that it names for CRIU.
+    /// The CRIU configuration file that it names.
     pub config: PathBuf,
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct Annotated {
     #[serde(default)]
     annotations: BTreeMap<String, serde_json::Value>,
 }
 
-/// The containers of CRI-O's, Podman's and containerd's on a node that have one.
+/// Finds such containers of CRI-O, Podman and containerd.
+///
+/// # Errors
+///
+/// The directories of containers cannot be read.
 pub fn find(files: &Files) -> Result<Vec<Override>, Error> {
     let mut bundles = Vec::new();
-    // .../overlay-containers/ID/userdata; config.json is in one of the two.
+    // The path is .../overlay-containers/ID/userdata; config.json is below one of these two.
     for storage in ["/var/lib/containers/storage", "/run/containers/storage"] {
         for containers in files.list(Path::new(storage))? {
             let name = containers.file_name().unwrap_or_default().to_string_lossy();
             if name.ends_with("-containers") {
-                let of_each = files.list(&containers)?.into_iter();
-                bundles.extend(of_each.map(|container| container.join("userdata")));
+                let all = files.list(&containers)?.into_iter();
+                bundles.extend(all.map(|container| container.join("userdata")));
             }
         }
     }
@@ -47,10 +51,10 @@ pub fn find(files: &Files) -> Result<Vec<Override>, Error> {
     let mut found = Vec::new();
     for bundle in bundles {
         let container = bundle.join(config::FILE_NAME);
-        // Containers come and go, and what isn't a configuration is the engine's to complain of.
+        // Containers come and go, and an invalid configuration is for the engine to report.
         let text = files.read(&container, config::MAX_SIZE).ok().flatten();
-        let written = text.and_then(|text| serde_json::from_slice::<Written>(&text).ok());
-        let named = written
+        let parsed = text.and_then(|text| serde_json::from_slice::<Annotated>(&text).ok());
+        let named = parsed
             .as_ref()
             .and_then(|it| it.annotations.get(ANNOTATION)?.as_str());
         if let Some(config) = named.filter(|path| !path.is_empty()) {

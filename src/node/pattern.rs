@@ -1,62 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a pattern is a regular expression to Go's regexp, by which engines read those of hooks: one that
-//! isn't keeps them from starting. Of what it matches nothing is known here, and no script's name in
-//! `\p{Greek}`.
+//! Checks the syntax of regular expressions as Go's regexp does. Engines compile the patterns in hooks with
+//! it, and an invalid pattern keeps them from starting. Does not match anything, and accepts any name in
+//! `\p{NAME}`.
 
 use std::str::Chars;
 
-/// Most that something may be repeated, all repetitions around it together.
+/// Maximum repeat count, multiplied over nested repetitions.
 const MAX_REPEAT: u32 = 1000;
 const POSIX_CLASSES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
     "space", "upper", "word", "xdigit",
 ];
 
-/// In Go's own words.
-type Fault = &'static str;
+/// An error, in Go's words.
+type SyntaxError = &'static str;
 
-const NO_ARGUMENT: Fault = "missing argument to repetition operator";
-const NESTED_REPEAT: Fault = "invalid nested repetition operator";
-const REPEAT_COUNT: Fault = "invalid repeat count";
-const UNEXPECTED_PARENTHESIS: Fault = "unexpected )";
-const MISSING_PARENTHESIS: Fault = "missing closing )";
-const MISSING_BRACKET: Fault = "missing closing ]";
-const CLASS_RANGE: Fault = "invalid character class range";
-const ESCAPE: Fault = "invalid escape sequence";
-const TRAILING_BACKSLASH: Fault = "trailing backslash at end of expression";
-const PERL: Fault = "invalid or unsupported Perl syntax";
-const NAMED_CAPTURE: Fault = "invalid named capture";
+const NO_ARGUMENT: SyntaxError = "missing argument to repetition operator";
+const NESTED_REPEAT: SyntaxError = "invalid nested repetition operator";
+const REPEAT_COUNT: SyntaxError = "invalid repeat count";
+const UNEXPECTED_PARENTHESIS: SyntaxError = "unexpected )";
+const MISSING_PARENTHESIS: SyntaxError = "missing closing )";
+const MISSING_BRACKET: SyntaxError = "missing closing ]";
+const CLASS_RANGE: SyntaxError = "invalid character class range";
+const ESCAPE: SyntaxError = "invalid escape sequence";
+const TRAILING_BACKSLASH: SyntaxError = "trailing backslash at end of expression";
+const PERL: SyntaxError = "invalid or unsupported Perl syntax";
+const NAMED_CAPTURE: SyntaxError = "invalid named capture";
 
-/// What has been read of a group.
+/// A group, as far as it has been parsed.
 #[derive(Default)]
 struct Group {
-    /// How often the last part is repeated, with all in it; none: there is nothing to repeat.
+    /// The repeat count of the last part, including nested repetitions; `None` if there is nothing to repeat.
     last: Option<u32>,
-    /// The same of any part.
+    /// The highest repeat count of any part.
     most: u32,
 }
 
 impl Group {
-    fn part(&mut self, repeated: u32) {
+    fn push(&mut self, repeated: u32) {
         self.last = Some(repeated);
         self.most = self.most.max(repeated);
     }
 }
 
-/// What is wrong with a pattern.
-pub fn check(pattern: &str) -> Result<(), Fault> {
+/// Checks a pattern.
+///
+/// # Errors
+///
+/// The error that Go reports.
+pub fn check(pattern: &str) -> Result<(), SyntaxError> {
     let mut chars = pattern.chars();
     let mut group = Group::default();
-    let mut around: Vec<Group> = Vec::new();
+    let mut outer: Vec<Group> = Vec::new();
     let mut after_repeat = false;
     while let Some(c) = chars.next() {
         let repeat = match c {
             '*' | '+' | '?' => Some(1),
-            '{' => counted(&mut chars)?,
+            '{' => repeat_count(&mut chars)?,
             _ => None,
         };
         if let Some(times) = repeat {
-            // A repetition that takes as little as it can.
+            // Non-greedy.
             let _ = take(&mut chars, "?");
             if after_repeat {
                 return Err(NESTED_REPEAT);
@@ -65,26 +69,26 @@ pub fn check(pattern: &str) -> Result<(), Fault> {
             if times > 1 && all > MAX_REPEAT {
                 return Err(REPEAT_COUNT);
             }
-            group.part(all);
+            group.push(all);
             after_repeat = true;
             continue;
         }
         after_repeat = false;
         match c {
             '(' if !take(&mut chars, "?") || opens_group(&mut chars)? => {
-                around.push(std::mem::take(&mut group));
+                outer.push(std::mem::take(&mut group));
             }
-            // Flags for the rest of the group.
+            // Flags for the rest of the group, as in `(?i)`.
             '(' => {}
             ')' => {
                 let most = group.most.max(1);
-                group = around.pop().ok_or(UNEXPECTED_PARENTHESIS)?;
-                group.part(most);
+                group = outer.pop().ok_or(UNEXPECTED_PARENTHESIS)?;
+                group.push(most);
             }
             '|' => group.last = None,
             '[' => {
                 class(&mut chars)?;
-                group.part(1);
+                group.push(1);
             }
             '\\' if take(&mut chars, "Q") => {
                 let quoted = chars.as_str().split("\\E").next().unwrap_or_default();
@@ -92,23 +96,23 @@ pub fn check(pattern: &str) -> Result<(), Fault> {
                 let rest = chars.as_str().get(length..).unwrap_or_default();
                 chars = rest.strip_prefix("\\E").unwrap_or(rest).chars();
                 if !is_empty {
-                    group.part(1);
+                    group.push(1);
                 }
             }
             '\\' => {
                 if !["A", "b", "B", "z"]
                     .iter()
                     .any(|word| take(&mut chars, word))
-                    && !is_class_escape(&mut chars)?
+                    && !class_escape(&mut chars)?
                 {
                     escape(&mut chars)?;
                 }
-                group.part(1);
+                group.push(1);
             }
-            _ => group.part(1),
+            _ => group.push(1),
         }
     }
-    if around.is_empty() {
+    if outer.is_empty() {
         Ok(())
     } else {
         Err(MISSING_PARENTHESIS)
@@ -122,8 +126,9 @@ fn take(chars: &mut Chars, word: &str) -> bool {
     taken
 }
 
-/// How often `{2,3}` repeats, what is behind its brace given; none: the brace stands for itself.
-fn counted(chars: &mut Chars) -> Result<Option<u32>, Fault> {
+/// Parses the rest of a count such as `{2,3}` after its brace, and returns the maximum; `None` if the brace
+/// is a literal.
+fn repeat_count(chars: &mut Chars) -> Result<Option<u32>, SyntaxError> {
     let Some((inner, rest)) = chars.as_str().split_once('}') else {
         return Ok(None);
     };
@@ -145,8 +150,8 @@ fn counted(chars: &mut Chars) -> Result<Option<u32>, Fault> {
     Ok(Some(most))
 }
 
-/// What follows `(?`: whether it opens a group, and doesn't set flags alone.
-fn opens_group(chars: &mut Chars) -> Result<bool, Fault> {
+/// Parses what follows `(?`; returns whether it opens a group, rather than only sets flags.
+fn opens_group(chars: &mut Chars) -> Result<bool, SyntaxError> {
     if take(chars, "P<") || take(chars, "<") {
         let (name, rest) = chars.as_str().split_once('>').ok_or(NAMED_CAPTURE)?;
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -167,8 +172,8 @@ fn opens_group(chars: &mut Chars) -> Result<bool, Fault> {
     }
 }
 
-/// What follows `[`.
-fn class(chars: &mut Chars) -> Result<(), Fault> {
+/// Parses what follows `[`.
+fn class(chars: &mut Chars) -> Result<(), SyntaxError> {
     let _ = take(chars, "^");
     let mut first = true;
     while first || !take(chars, "]") {
@@ -185,7 +190,7 @@ fn class(chars: &mut Chars) -> Result<(), Fault> {
             continue;
         }
         let mut ahead = chars.clone();
-        if take(&mut ahead, "\\") && is_class_escape(&mut ahead)? {
+        if take(&mut ahead, "\\") && class_escape(&mut ahead)? {
             *chars = ahead;
             continue;
         }
@@ -201,15 +206,15 @@ fn class(chars: &mut Chars) -> Result<(), Fault> {
     Ok(())
 }
 
-fn class_char(chars: &mut Chars) -> Result<u32, Fault> {
+fn class_char(chars: &mut Chars) -> Result<u32, SyntaxError> {
     match chars.next().ok_or(MISSING_BRACKET)? {
         '\\' => escape(chars),
         c => Ok(u32::from(c)),
     }
 }
 
-/// Whether what follows a backslash stands for many characters.
-fn is_class_escape(chars: &mut Chars) -> Result<bool, Fault> {
+/// Parses what follows a backslash if it stands for a class of characters; returns whether it does.
+fn class_escape(chars: &mut Chars) -> Result<bool, SyntaxError> {
     if ["d", "D", "s", "S", "w", "W"]
         .iter()
         .any(|word| take(chars, word))
@@ -234,11 +239,11 @@ fn is_class_escape(chars: &mut Chars) -> Result<bool, Fault> {
     is_name.then_some(true).ok_or(CLASS_RANGE)
 }
 
-/// The character that what follows a backslash stands for.
-fn escape(chars: &mut Chars) -> Result<u32, Fault> {
+/// Parses what follows a backslash; returns the character that it stands for.
+fn escape(chars: &mut Chars) -> Result<u32, SyntaxError> {
     let octal = |chars: &Chars| chars.clone().next().and_then(|c| c.to_digit(8));
     match chars.next().ok_or(TRAILING_BACKSLASH)? {
-        // One digit alone would be what a group has matched, which Go doesn't know.
+        // A single digit would be a backreference, which Go does not support.
         '1'..='7' if octal(chars).is_none() => Err(ESCAPE),
         c @ '0'..='7' => {
             let mut value = c.to_digit(8).unwrap_or_default();
@@ -271,7 +276,7 @@ fn escape(chars: &mut Chars) -> Result<u32, Fault> {
     }
 }
 
-fn hexadecimal(digits: &str) -> Result<u32, Fault> {
+fn hexadecimal(digits: &str) -> Result<u32, SyntaxError> {
     let are_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let value = u32::from_str_radix(digits, 16).unwrap_or(u32::MAX);
     if are_digits && value <= u32::from(char::MAX) {
@@ -285,9 +290,9 @@ fn hexadecimal(digits: &str) -> Result<u32, Fault> {
 mod tests {
     use super::*;
 
-    /// Each of them was given to Podman 5.4.2, in a hook.
+    /// Podman 5.4.2 rejected each of them in a hook.
     #[test]
-    fn a_pattern_is_refused_as_an_engine_refuses_it() {
+    fn patterns_that_engines_reject_are_rejected() {
         for (fault, patterns) in [
             (MISSING_PARENTHESIS, r"( (?:"),
             (UNEXPECTED_PARENTHESIS, r") a) \Q(\E)"),
@@ -314,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_taken_as_an_engine_takes_it() {
+    fn patterns_that_engines_accept_are_accepted() {
         let patterns = [
             r"a*? ^* a(?i)* (?<n>a) (?P<n>a) (?P<1>a) (?P<n>a)(?P<n>b) (?i:a) (?i-s)a (?)a a{2} a{1000}",
             r"a{,2} a{ a{2}? a{x} \d \0 \Q( \Q \z \x41 \x{41} \pL \p{Greek} \_ []a] [^]a] [[:alpha:]]",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The runtimes, the engines and CRIU on a node: where they are, of which version, and which of CRIU's
-//! configuration files has a say when crun calls it.
+//! Finds the runtimes and CRIU on a node, their versions, and the configuration files that CRIU reads for
+//! each runtime.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::node::engines::Engine;
 use crate::node::files::Files;
 
-/// Where programs are; CRI-O brings runtimes of its own.
+/// Where programs are. CRI-O's packages bring their own runtimes.
 const DIRECTORIES: [&str; 6] = [
     "/usr/bin",
     "/usr/sbin",
@@ -25,7 +25,7 @@ const DIRECTORIES: [&str; 6] = [
     "/usr/libexec/crio",
     "/usr/lib/cri-o-runc/sbin",
 ];
-/// Where libraries are; on Debian in a directory of the architecture's below.
+/// Where libraries are; on Debian, in a subdirectory for the architecture.
 const LIBRARY_DIRECTORIES: [&str; 4] = [
     "/usr/lib64",
     "/usr/lib",
@@ -33,55 +33,60 @@ const LIBRARY_DIRECTORIES: [&str; 4] = [
     "/usr/local/lib",
 ];
 const LIBCRIU: &str = "libcriu.so.2";
-/// How crun tells CRIU of a configuration file, since crun 1.26 and CRIU 4.2. Where the one doesn't call
-/// it or the other doesn't have it, none is told of. Versions are no guide: distributions pick changes.
+/// The libcriu function by which crun 1.26 and later pass a configuration file to CRIU 4.2 and later. If crun
+/// does not call it, or libcriu does not have it, CRIU gets none. Look for the function rather than at the
+/// versions, because distributions backport changes.
 const SET_CONFIG_FILE: &[u8] = b"criu_set_config_file";
-/// Most bytes of a program that is looked into.
+/// Maximum size of a program or library to search, in bytes.
 const MAX_PROGRAM_SIZE: usize = 256 << 20;
-/// How long a program may take to tell its version.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a program may take to print its version.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A program of the node's.
+/// A program on the node.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Its name.
     pub name: &'static str,
-    /// Where it is on the node.
+    /// Its path on the node.
     pub path: PathBuf,
-    /// Its version, where the node is the system that premount runs on.
+    /// Its version; known only if the node is the running system.
     pub version: Option<String>,
 }
 
-/// A runtime of the node's.
+/// A runtime on the node.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     /// The program.
     pub program: Program,
-    /// What it has CRIU read.
+    /// The configuration files that CRIU reads for it.
     pub reads: Reads,
 }
 
-/// Which of CRIU's configuration files count when a runtime calls it.
+/// The configuration files that CRIU reads when a runtime calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// The default one alone.
+    /// Only default.conf.
     Default,
-    /// The default one and runc's.
+    /// default.conf and runc.conf.
     Runc,
-    /// The default one and crun's, or runc's where there is none of crun's.
+    /// default.conf, and crun.conf or, if that does not exist, runc.conf.
     Crun,
-    /// None: it is built without CRIU.
+    /// None: the runtime is built without CRIU.
     Nothing,
 }
 
 impl Runtime {
-    /// Whether it tells CRIU of no file of its own.
-    pub fn reads_default_alone(&self) -> bool {
+    /// Whether CRIU reads only default.conf for it.
+    pub fn reads_only_default(&self) -> bool {
         self.reads == Reads::Default
     }
 }
 
-/// All programs of a name, `more` beside the usual places.
+/// Finds all programs of a name, in the standard directories and at the paths in `more`.
+///
+/// # Errors
+///
+/// The node's files cannot be read.
 pub fn find(files: &Files, name: &'static str, more: &[PathBuf]) -> Result<Vec<Program>, Error> {
     let usual = DIRECTORIES
         .iter()
@@ -90,7 +95,7 @@ pub fn find(files: &Files, name: &'static str, more: &[PathBuf]) -> Result<Vec<P
     let mut seen = Vec::new();
     for path in usual.chain(more.iter().cloned()) {
         let host = match files.host_path(&path) {
-            // Nobody can start it.
+            // A symlink loop: no program that anyone could start.
             Err(Error::Unreadable {
                 errno: Errno::ELOOP,
                 ..
@@ -110,20 +115,24 @@ pub fn find(files: &Files, name: &'static str, more: &[PathBuf]) -> Result<Vec<P
     Ok(found)
 }
 
-/// Asks a program for its version, if it is one of the system that premount runs on.
+/// Asks a program for its version, if the node is the running system.
 pub fn with_version(files: &Files, mut program: Program) -> Program {
-    if files.are_here() {
+    if files.are_running_system() {
         program.version = version_of(&program.path);
     }
     program
 }
 
-/// The runtimes of a node, also those that its engines were told of.
+/// Finds the runtimes on a node, including those in its engines' configuration.
+///
+/// # Errors
+///
+/// The node's files cannot be read.
 pub fn runtimes(files: &Files, engines: &[Engine]) -> Result<Vec<Runtime>, Error> {
     let mut found = Vec::new();
     for name in ["crun", "runc"] {
-        let told = engines.iter().flat_map(|engine| engine.runtimes.iter());
-        let more: Vec<PathBuf> = told
+        let configured = engines.iter().flat_map(|engine| engine.runtimes.iter());
+        let more: Vec<PathBuf> = configured
             .filter(|path| path.file_name().is_some_and(|it| it == name))
             .cloned()
             .collect();
@@ -156,16 +165,16 @@ fn reads_of_crun(files: &Files, crun: &Path) -> Result<Reads, Error> {
     Ok(Reads::Crun)
 }
 
-/// The libraries by which crun calls CRIU.
+/// Finds libcriu, through which crun calls CRIU.
 fn libcriu(files: &Files) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     for directory in LIBRARY_DIRECTORIES.map(Path::new) {
         let below = files.list(directory)?.into_iter();
-        let of_architectures = below.filter(|path| {
+        let architectures = below.filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.contains("-linux-")
         });
-        for directory in std::iter::once(directory.to_owned()).chain(of_architectures) {
+        for directory in std::iter::once(directory.to_owned()).chain(architectures) {
             let path = directory.join(LIBCRIU);
             let is_loop = |error: &Error| {
                 matches!(
@@ -179,8 +188,8 @@ fn libcriu(files: &Files) -> Result<Vec<PathBuf>, Error> {
             match files.find(&path) {
                 Ok(None) => {}
                 Err(error) if is_loop(&error) => {}
-                there => {
-                    there?;
+                found_it => {
+                    found_it?;
                     found.push(path);
                 }
             }
@@ -189,9 +198,9 @@ fn libcriu(files: &Files) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-/// What a program answers to `--version`: the first word with digits and dots.
+/// The version that a program prints for `--version`: the first word that starts with a digit and has a dot.
 fn version_of(program: &Path) -> Option<String> {
-    // The one place where premount starts a program: by hand, for `premount status`, by its absolute path.
+    // The only program that premount ever starts: only for `premount status`, and by its absolute path.
     #[allow(clippy::disallowed_methods)]
     let mut child = Command::new(program)
         .arg("--version")
@@ -203,28 +212,29 @@ fn version_of(program: &Path) -> Option<String> {
         .ok()?;
     let start = Instant::now();
     while child.try_wait().ok()?.is_none() {
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             let _ = child.kill();
             let _ = child.wait();
             return None;
         }
         sleep(Duration::from_millis(2));
     }
-    // What it has written is in the pipe. A child of its own may still hold that open.
+    // Its output is in the pipe. A child of its own may still hold the pipe open, so do not wait for its end.
     let mut pipe = child.stdout.take()?;
     fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
-    let mut said = [0; 4096];
-    let length = pipe.read(&mut said).ok()?;
-    version_in(&String::from_utf8_lossy(said.get(..length)?))
+    let mut output = [0; 4096];
+    let length = pipe.read(&mut output).ok()?;
+    version_in(&String::from_utf8_lossy(output.get(..length)?))
 }
 
-fn version_in(said: &str) -> Option<String> {
+fn version_in(output: &str) -> Option<String> {
     let bare = |word: &str| {
         word.trim_start_matches('v')
             .trim_end_matches(',')
             .to_owned()
     };
-    said.split_whitespace()
+    output
+        .split_whitespace()
         .map(bare)
         .find(|word| word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.'))
 }
@@ -234,8 +244,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_found_in_what_each_program_says() {
-        for (said, version) in [
+    fn the_version_is_found_in_each_programs_output() {
+        for (output, version) in [
             ("crun version 1.28\ncommit: 1\nrundir: /run/crun\n", "1.28"),
             (
                 "runc version 1.1.15+ds1\ncommit: x\nspec: 1.0.2-dev\n",
@@ -250,7 +260,7 @@ mod tests {
             ),
             ("tool v2.1.9, build 7", "2.1.9"),
         ] {
-            assert_eq!(version_in(said).as_deref(), Some(version));
+            assert_eq!(version_in(output).as_deref(), Some(version));
         }
         assert_eq!(version_in("no version at all"), None);
     }

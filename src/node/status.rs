@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What premount is worth on a node as it is: which trigger calls it for which runtime, what keeps one
-//! from it, and what to do about that.
+//! Inspects a node: what triggers premount for each runtime, what is broken, and how to fix it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,67 +11,71 @@ use crate::node::overrides::{self, Override};
 use crate::node::programs::{self, Program, Reads, Runtime};
 use crate::node::scripts::Scripts;
 
-/// Most bytes of the program.
+/// Maximum size of the program, in bytes.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
 
-/// What is so on a node.
+/// The state of premount's installation on a node.
 #[derive(Debug)]
 pub struct Status {
-    /// Where premount belongs.
+    /// The path where premount belongs.
     pub program: PathBuf,
-    /// Whether it is there.
+    /// What is at that path.
     pub installed: Installed,
-    /// CRIU.
+    /// Each CRIU found.
     pub criu: Vec<Program>,
     /// The runtimes.
-    pub runtimes: Vec<Reached>,
+    pub runtimes: Vec<RuntimeStatus>,
     /// The engines.
-    pub engines: Vec<Hooked>,
+    pub engines: Vec<EngineStatus>,
     /// What is broken.
     pub problems: Vec<Problem>,
-    /// What is as it should be, and may still surprise.
+    /// What is in order but may be surprising.
     pub notes: Vec<String>,
 }
 
-/// Whether a program is where it belongs.
+/// What is at premount's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Installed {
-    /// This very one.
+    /// The running program.
     This,
-    /// Another, of another version or build.
+    /// Another version or build.
     Another,
-    /// Nothing, or nothing that can be executed.
+    /// Nothing executable.
     No,
 }
 
-/// A runtime, and by what CRIU comes to call premount for it.
+/// A runtime, and what makes CRIU call premount for it.
 #[derive(Debug)]
-pub struct Reached {
+pub struct RuntimeStatus {
     /// The runtime.
     pub runtime: Runtime,
-    /// The configuration files of CRIU's that name premount and count for it.
-    pub by: Vec<PathBuf>,
+    /// The files that name premount, among those that CRIU reads for this runtime.
+    pub named_in: Vec<PathBuf>,
 }
 
-/// An engine, and the hooks of its directories that name premount.
+/// An engine, and premount's hooks in its directories.
 #[derive(Debug)]
-pub struct Hooked {
+pub struct EngineStatus {
     /// The engine.
     pub engine: Engine,
     /// The hooks.
     pub hooks: Vec<PathBuf>,
 }
 
-/// Something broken.
+/// Something that is broken.
 #[derive(Debug, serde::Serialize)]
 pub struct Problem {
-    /// What it is, and what comes of it.
+    /// What is broken, and the consequence.
     pub problem: String,
-    /// What to do.
+    /// How to fix it.
     pub remedy: String,
 }
 
-/// Looks at a node.
+/// Inspects a node.
+///
+/// # Errors
+///
+/// The node's files cannot be read.
 pub fn status(node: &Node) -> Result<Status, Error> {
     let files = &node.files;
     let versioned = |program| programs::with_version(files, program);
@@ -89,27 +92,27 @@ pub fn status(node: &Node) -> Result<Status, Error> {
         .map(versioned)
         .collect();
     let installed = installed(node)?;
-    let mut scripts = Scripts::of(node)?;
-    let reached = runtimes.into_iter().map(|runtime| Reached {
-        by: scripts.reaching(runtime.reads),
+    let mut scripts = Scripts::read(node)?;
+    let runtimes = runtimes.into_iter().map(|runtime| RuntimeStatus {
+        named_in: scripts.naming_premount(runtime.reads),
         runtime,
     });
     let mut status = Status {
         program: node.program.clone(),
         installed,
         criu,
-        runtimes: reached.collect(),
+        runtimes: runtimes.collect(),
         engines: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
     };
-    status.judge_program(&scripts);
-    status.judge_runtimes(&scripts);
-    status.judge_hooks(node, engines)?;
+    status.check_program(&scripts);
+    status.check_runtimes(&scripts);
+    status.check_hooks(node, engines)?;
     for found in overrides::find(files)? {
-        status.judge_override(&mut scripts, &found);
+        status.check_override(&mut scripts, &found);
     }
-    status.judge_scripts(node, &scripts)?;
+    status.check_scripts(node, &scripts)?;
     Ok(status)
 }
 
@@ -118,12 +121,12 @@ fn installed(node: &Node) -> Result<Installed, Error> {
     let Some(found) = found.filter(|it| it.is_executable) else {
         return Ok(Installed::No);
     };
-    let me = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
-    if u64::try_from(me.len()).is_ok_and(|size| size != found.size) {
+    let this_program = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
+    if u64::try_from(this_program.len()).is_ok_and(|size| size != found.size) {
         return Ok(Installed::Another);
     }
     let there = node.files.read(&node.program, MAX_PROGRAM_SIZE)?;
-    Ok(if there == Some(me) {
+    Ok(if there == Some(this_program) {
         Installed::This
     } else {
         Installed::Another
@@ -136,18 +139,18 @@ impl Status {
         self.problems.push(Problem { problem, remedy });
     }
 
-    fn judge_program(&mut self, scripts: &Scripts) {
+    fn check_program(&mut self, scripts: &Scripts) {
         let program = shown(&self.program).to_string();
-        let elsewhere = scripts.name_premount();
+        let elsewhere = scripts.any_names_premount();
         match self.installed {
             Installed::No if !elsewhere => {
                 self.problem(
-                    format!("premount is not installed: no program at {program}"),
-                    "premount install",
+                    format!("premount is not installed: no executable at {program}"),
+                    "run premount install",
                 );
             }
             Installed::Another => self.notes.push(format!(
-                "{program} is another version or build than this one; premount install replaces it"
+                "{program} is another version or build of premount; premount install replaces it"
             )),
             Installed::No | Installed::This => {}
         }
@@ -157,22 +160,22 @@ impl Status {
         }
     }
 
-    /// Scripts that aren't there abort everything that CRIU is asked for.
-    fn judge_scripts(&mut self, node: &Node, scripts: &Scripts) -> Result<(), Error> {
+    /// A missing action script makes CRIU abort everything.
+    fn check_scripts(&mut self, node: &Node, scripts: &Scripts) -> Result<(), Error> {
         for (path, script) in scripts.all() {
-            let there = node.files.find(script)?;
-            if there.is_some_and(|found| found.is_executable) {
+            let found = node.files.find(script)?;
+            if found.is_some_and(|found| found.is_executable) {
                 continue;
             }
             let (script_shown, path) = (shown(script), shown(path));
             let remedy = if *script == self.program {
-                "premount install, or premount uninstall".to_owned()
+                "run premount install or premount uninstall".to_owned()
             } else {
-                format!("take that line out of {path}, or put the program there")
+                format!("remove that line from {path}, or install {script_shown}")
             };
             self.problem(
                 format!(
-                    "{path} names {script_shown}, which can't be executed: CRIU aborts every dump and \
+                    "{path} names {script_shown}, which cannot be executed: CRIU aborts every dump and \
                      every restore"
                 ),
                 remedy,
@@ -181,28 +184,30 @@ impl Status {
         Ok(())
     }
 
-    fn judge_runtimes(&mut self, scripts: &Scripts) {
+    fn check_runtimes(&mut self, scripts: &Scripts) {
         let mut problems = Vec::new();
-        for Reached { runtime, by } in &self.runtimes {
+        for RuntimeStatus { runtime, named_in } in &self.runtimes {
             let name = label(&runtime.program);
-            match by.as_slice() {
+            match named_in.as_slice() {
                 [] if runtime.reads == Reads::Nothing => {
-                    self.notes
-                        .push(format!("{name} is built without CRIU: it restores nothing"));
+                    self.notes.push(format!(
+                        "{name} is built without CRIU: it cannot restore containers"
+                    ));
                 }
                 [] if self.installed == Installed::No => {}
                 [] => problems.push((
                     format!(
-                        "{name}: nothing has CRIU call premount{}",
+                        "{name}: nothing makes CRIU call premount{}",
                         scripts.why_none(runtime.reads)
                     ),
-                    "premount install",
+                    "run premount install",
                 )),
                 [_] => {}
                 [..] => {
-                    let files = list(by);
-                    self.notes
-                        .push(format!("{name}: CRIU calls premount for each of {files}"));
+                    let files = list(named_in);
+                    self.notes.push(format!(
+                        "{name}: CRIU calls premount once for each of {files}"
+                    ));
                 }
             }
         }
@@ -211,46 +216,48 @@ impl Status {
         }
         if self.runtimes.is_empty() {
             self.notes.push("neither crun nor runc found".to_owned());
-            if !scripts.name_premount() && self.installed != Installed::No {
+            if !scripts.any_names_premount() && self.installed != Installed::No {
                 self.problem(
-                    "nothing has CRIU call premount".to_owned(),
-                    "premount install",
+                    "nothing makes CRIU call premount".to_owned(),
+                    "run premount install",
                 );
             }
         }
     }
 
-    /// A container's own file counts in place of the runtime's; the default one counts beside it.
-    fn judge_override(&mut self, scripts: &mut Scripts, found: &Override) {
+    /// CRIU reads a container's own file instead of the runtime's, and default.conf as well.
+    fn check_override(&mut self, scripts: &mut Scripts, found: &Override) {
         let (container, config) = (shown(&found.container), shown(&found.config));
-        let has_it = format!("{container} has CRIU read {config} (annotation org.criu.config)");
+        let reads = format!("{container} makes CRIU read {config} (annotation org.criu.config)");
         match scripts.add(found.config.clone()) {
-            // A tenant chose that path: what is wrong with it is one container's trouble.
+            // A tenant chose that path: an error affects only that container.
             Err(error) => {
-                let remedy = "mend the container's annotation, or the file";
-                return self.problem(format!("{has_it}, which can't be read: {error}"), remedy);
+                let remedy = "fix the container's annotation or the file";
+                return self.problem(format!("{reads}, which cannot be read: {error}"), remedy);
             }
             Ok(false) => {
-                let remedy = "mend the container's annotation, or make the file";
-                return self.problem(format!("{has_it}, and there is no such file"), remedy);
+                let remedy = "fix the container's annotation or create the file";
+                return self.problem(format!("{reads}, which does not exist"), remedy);
             }
             Ok(true) => {}
         }
-        if scripts.names_premount(&found.config) || !scripts.reaching(Reads::Default).is_empty() {
+        if scripts.names_premount(&found.config)
+            || !scripts.naming_premount(Reads::Default).is_empty()
+        {
             self.notes.push(format!(
-                "{container} has CRIU read {config}, and premount is called"
+                "{container} makes CRIU read {config}; CRIU still calls premount"
             ));
         } else if self.installed != Installed::No {
             let program = shown(&self.program);
             self.problem(
-                format!("{has_it}, which doesn't name premount"),
+                format!("{reads}, which does not name premount"),
                 format!("add the line \"action-script {program}\" to {config}"),
             );
         }
     }
 }
 
-/// A program as a person knows it.
+/// A program's name for people, and its version.
 pub fn label(program: &Program) -> String {
     let name = match program.name {
         "criu" => "CRIU",
@@ -264,7 +271,7 @@ pub fn label(program: &Program) -> String {
     }
 }
 
-/// Paths in a sentence.
+/// Paths, escaped and separated by commas.
 pub fn list(paths: &[PathBuf]) -> String {
     let shown: Vec<String> = paths.iter().map(|path| shown(path).to_string()).collect();
     shown.join(", ")

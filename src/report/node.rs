@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `premount status` says of a node.
+//! The report of `premount status`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,44 +8,44 @@ use serde::Serialize;
 
 use crate::error::shown;
 use crate::node::programs::{Program, Reads};
-use crate::node::status::{Hooked, Installed, Problem, Reached, Status, label, list};
+use crate::node::status::{EngineStatus, Installed, Problem, RuntimeStatus, Status, label, list};
 
-/// For people.
+/// The report as text.
 pub fn text(status: &Status) -> String {
     let mut lines = Vec::new();
     let program = shown(&status.program);
     lines.push(match status.installed {
         Installed::This => format!("premount {} at {program}", env!("CARGO_PKG_VERSION")),
-        Installed::Another => format!("premount of another version or build at {program}"),
-        Installed::No => format!("premount isn't at {program}"),
+        Installed::Another => format!("premount (another version or build) at {program}"),
+        Installed::No => format!("no premount at {program}"),
     });
     for program in &status.criu {
         lines.push(at(program));
     }
-    for Reached { runtime, by } in &status.runtimes {
-        let mut ways = Vec::new();
-        if !by.is_empty() {
-            ways.push(format!("the action script, by {}", list(by)));
+    for RuntimeStatus { runtime, named_in } in &status.runtimes {
+        let mut triggers = Vec::new();
+        if !named_in.is_empty() {
+            triggers.push(format!("action script in {}", list(named_in)));
         }
         if runtime.program.name == "runc" && has_hook(status) {
-            ways.push("under CRI-O the hook, on the annotation".to_owned());
+            triggers.push("hook under CRI-O, on the annotation".to_owned());
         }
-        if ways.is_empty() {
-            ways.push("nothing calls premount".to_owned());
+        if triggers.is_empty() {
+            triggers.push("nothing calls premount".to_owned());
         }
-        lines.push(format!("{}: {}", at(&runtime.program), ways.join("; ")));
+        lines.push(format!("{}: {}", at(&runtime.program), triggers.join("; ")));
     }
-    for Hooked { engine, hooks } in &status.engines {
+    for EngineStatus { engine, hooks } in &status.engines {
         let mut line = at(&engine.program);
         if engine.hook_directories.is_empty() {
-            line.push_str(": reads no hooks; the action script counts");
+            line.push_str(": reads no hooks; needs the action script");
         } else {
             line.push_str(": hooks from ");
             line.push_str(&list(&engine.hook_directories));
             line.push_str(if hooks.is_empty() {
-                ", none of premount's"
+                "; none is premount's"
             } else {
-                ", with "
+                "; premount's: "
             });
             line.push_str(&list(hooks));
         }
@@ -55,21 +55,22 @@ pub fn text(status: &Status) -> String {
         lines.push(format!("Note: {note}"));
     }
     for Problem { problem, remedy } in &status.problems {
-        lines.push(format!("Broken: {problem}"));
+        lines.push(format!("Problem: {problem}"));
         lines.push(format!("    Remedy: {remedy}"));
     }
     lines.push(match status.problems.len() {
-        0 => "In order.".to_owned(),
-        1 => "1 thing is broken.".to_owned(),
-        more => format!("{more} things are broken."),
+        0 => "No problems found.".to_owned(),
+        1 => "1 problem found.".to_owned(),
+        count => format!("{count} problems found."),
     });
     lines.join("\n") + "\n"
 }
 
+/// Whether CRI-O reads a hook of premount's.
 fn has_hook(status: &Status) -> bool {
-    let of_cri_o = |hooked: &&Hooked| hooked.engine.program.name == "crio";
-    let cri_o = status.engines.iter().find(of_cri_o);
-    cri_o.is_some_and(|hooked| !hooked.hooks.is_empty())
+    let is_cri_o = |it: &&EngineStatus| it.engine.program.name == "crio";
+    let cri_o = status.engines.iter().find(is_cri_o);
+    cri_o.is_some_and(|it| !it.hooks.is_empty())
 }
 
 fn at(program: &Program) -> String {
@@ -77,7 +78,7 @@ fn at(program: &Program) -> String {
 }
 
 #[derive(Serialize)]
-struct Whole<'a> {
+struct NodeReport<'a> {
     version: u32,
     program: String,
     installed: &'static str,
@@ -111,7 +112,11 @@ struct EngineReport {
     hooks: Vec<String>,
 }
 
-/// For programs; docs/json.md has its shape.
+/// Writes the report as JSON; docs/json.md documents the format.
+///
+/// # Errors
+///
+/// The output cannot be written.
 pub fn json(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| shown(path).to_string()).collect();
     let program = |program: &Program| ProgramReport {
@@ -119,7 +124,7 @@ pub fn json(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         path: shown(&program.path).to_string(),
         version: program.version.clone(),
     };
-    let report = Whole {
+    let report = NodeReport {
         version: super::json::VERSION,
         program: shown(&status.program).to_string(),
         installed: match status.installed {
@@ -131,7 +136,7 @@ pub fn json(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         runtimes: status
             .runtimes
             .iter()
-            .map(|Reached { runtime, by }| RuntimeReport {
+            .map(|RuntimeStatus { runtime, named_in }| RuntimeReport {
                 program: program(&runtime.program),
                 reads: match runtime.reads {
                     Reads::Default => "default.conf",
@@ -139,13 +144,13 @@ pub fn json(status: &Status, out: &mut dyn Write) -> io::Result<()> {
                     Reads::Crun => "default.conf, crun.conf or else runc.conf",
                     Reads::Nothing => "",
                 },
-                action_script_by: paths(by),
+                action_script_by: paths(named_in),
             })
             .collect(),
         engines: status
             .engines
             .iter()
-            .map(|Hooked { engine, hooks }| EngineReport {
+            .map(|EngineStatus { engine, hooks }| EngineReport {
                 program: program(&engine.program),
                 hook_directories: paths(&engine.hook_directories),
                 hooks: paths(hooks),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A directory that looks like a node's root, and premount called on it.
+//! A directory that looks like a node's root, and calls of premount on it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +34,7 @@ impl NodeRoot {
         fs::write(self.path(path), text).unwrap();
     }
 
-    /// A program, as far as somebody looks who doesn't start it.
+    /// Creates an executable file, enough for anything that does not start it.
     pub fn program(&self, path: &str) {
         self.write(path, "");
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
@@ -55,7 +55,7 @@ impl NodeRoot {
         ended.stdout
     }
 
-    /// Everything in it, by what would change if anybody changed it.
+    /// Everything in it, with the attributes that any change would alter.
     pub fn all(&self) -> Inodes {
         inodes(self.0.path())
     }
@@ -73,7 +73,7 @@ impl NodeRoot {
         action_scripts(&text).contains(&Path::new("/").join(PROGRAM))
     }
 
-    /// What refers to the program refers to all of it.
+    /// Checks that the node can restore: if anything refers to the program, the program is complete.
     pub fn assert_restores(&self, about: &str) {
         let named = [RUNC, CRUN, DEFAULT]
             .iter()

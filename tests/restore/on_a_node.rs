@@ -129,7 +129,7 @@ fn in_force(root: Root, runtime: Runtime) {
     let ended = call(&["status"]);
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(
-        ended.stdout.contains("Remedy: premount install"),
+        ended.stdout.contains("Remedy: run premount install"),
         "{}",
         ended.stdout
     );
@@ -142,10 +142,7 @@ fn in_force(root: Root, runtime: Runtime) {
         .lines()
         .find(|line| line.starts_with(&named))
         .expect(&said);
-    assert!(
-        line.contains(": the action script, by /etc/criu/"),
-        "{said}"
-    );
+    assert!(line.contains(": action script in /etc/criu/"), "{said}");
     empty_source();
     host.restore()
         .unwrap_or_else(|log| panic!("the restore with premount: {log}"));
@@ -201,8 +198,8 @@ fn too_old() {
     fs::write(CRUN, LINE).unwrap();
     let ended = call(&["status"]);
     assert_eq!(ended.status, 1);
-    let wanted = "crun 1.21: nothing has CRIU call premount: this crun, or its CRIU, is too old to read a \
-                  file of its own; only /etc/criu/default.conf counts\n    Remedy: premount install\n";
+    let wanted = "crun 1.21: nothing makes CRIU call premount: this crun or its CRIU is too old for crun.conf and \
+                  runc.conf; CRIU reads only /etc/criu/default.conf\n    Remedy: run premount install\n";
     assert!(ended.stdout.contains(wanted), "{}", ended.stdout);
     succeeds(&["install"]);
     succeeds(&["status"]);
@@ -214,11 +211,14 @@ fn hidden() {
     fs::write(CRUN, "tcp-close\n").unwrap();
     let ended = call(&["status"]);
     assert_eq!(ended.status, 1);
-    let wanted = ": nothing has CRIU call premount: /etc/criu/crun.conf doesn't name it, and hides \
-                  /etc/criu/runc.conf\n    Remedy: premount install\n";
+    let wanted = ": nothing makes CRIU call premount: /etc/criu/crun.conf does not name it, and hides \
+                  /etc/criu/runc.conf\n    Remedy: run premount install\n";
     assert!(ended.stdout.contains(wanted), "{}", ended.stdout);
     succeeds(&["install"]);
-    assert_eq!(succeeds(&["status"]).lines().last(), Some("In order."));
+    assert_eq!(
+        succeeds(&["status"]).lines().last(),
+        Some("No problems found.")
+    );
 }
 
 /// systemd's journal, as it runs on a node.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What premount writes of itself into CRIU's configuration: the command that takes it out again works.
+//! The comment that premount writes into CRIU's configuration: the command in it removes the installation.
 
 use std::process::Command;
 
 use crate::common;
 use crate::common::node_root::{HOOK, NodeRoot, PROGRAM, RUNC};
 
-/// What the line's comment says takes it out, run as a shell on the node would.
+/// Runs the command from the comment as a shell on the node would.
 #[test]
-fn the_advice_in_criu_s_file_takes_off_what_was_installed() {
+fn the_command_in_the_comment_undoes_the_installation() {
     let elsewhere = ["--program", "/opt/it's/premount"];
     let hooks = ["--hooks-dir", "/srv/my hooks/$HOME"];
     let usual = ["--hooks-dir", "/etc/containers/oci/hooks.d"];
@@ -26,25 +26,25 @@ fn the_advice_in_criu_s_file_takes_off_what_was_installed() {
         let before = node.files();
         node.succeeds("install", options);
         node.succeeds("install", options);
-        take_advice(&node, called);
+        follow_comment(&node, called);
         assert_eq!(node.files(), before, "{options:?}");
     }
-    // Where program and hook are a package's, the line alone is premount's to take.
+    // With --criu-only, a package owns the program and the hook, so only the line goes.
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let said = node.succeeds("install", &["--criu-only"]);
-    assert_eq!(said, format!("renewed the comment in /{RUNC}\n"));
-    take_advice(&node, &program);
+    assert_eq!(said, format!("updated the comment in /{RUNC}\n"));
+    follow_comment(&node, &program);
     assert!(node.path(PROGRAM).exists() && node.path(HOOK).exists() && !node.path(RUNC).exists());
 }
 
-fn take_advice(node: &NodeRoot, program: &str) {
+fn follow_comment(node: &NodeRoot, program: &str) {
     let text = node.read(RUNC);
     let advice = text
         .lines()
-        .find_map(|line| line.strip_prefix("# To take it out: "))
+        .find_map(|line| line.strip_prefix("# To remove it: "))
         .unwrap_or_else(|| panic!("no advice: {text}"));
-    // The program in it is one of the node's: here it is the one under test.
+    // The command names the program on the node: check that, and run the binary under test instead.
     let script = format!(
         "set -- {advice}\ntest \"$1\" = \"$PROGRAM\"\nshift\nexec \"$BINARY\" \"$@\" --root \"$ROOT\""
     );
@@ -57,7 +57,7 @@ fn take_advice(node: &NodeRoot, program: &str) {
 }
 
 #[test]
-fn two_programs_on_a_node_go_one_by_one() {
+fn two_programs_on_a_node_are_removed_separately() {
     let node = NodeRoot::new();
     let other = ["--program", "/opt/premount"];
     node.succeeds("install", &[]);
@@ -68,7 +68,7 @@ fn two_programs_on_a_node_go_one_by_one() {
 }
 
 #[test]
-fn a_directory_for_hooks_that_no_comment_can_name_is_refused() {
+fn a_hooks_directory_that_the_comment_cannot_name_is_rejected() {
     let node = NodeRoot::new();
     let ended = node.call("install", &["--hooks-dir", "/srv/a\nb"]);
     assert_eq!(ended.status, 2, "{ended:?}");

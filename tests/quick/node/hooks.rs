@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hooks as `premount status` judges them: what keeps an engine from starting is named, with the remedy, and
-//! what an engine takes is no trouble.
+//! How `premount status` judges hooks: it names those that keep an engine from starting, with the remedy, and
+//! accepts those that an engine accepts.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::common::make_fifo;
 use crate::common::node_root::{HOOK, NodeRoot, PROGRAM};
 
-/// A node with premount installed, and engines.
+/// A node with engines, and premount installed.
 fn node() -> NodeRoot {
     let node = NodeRoot::new();
     node.program("usr/bin/crio");
@@ -21,7 +21,7 @@ fn node() -> NodeRoot {
     node
 }
 
-/// The shipped hook, with other properties.
+/// The shipped hook, with some properties replaced.
 fn hook(changes: &Value) -> String {
     let mut hook = json!({
         "version": "1.0.0",
@@ -35,7 +35,7 @@ fn hook(changes: &Value) -> String {
     hook.to_string()
 }
 
-fn broken(node: &NodeRoot, parts: &[&str]) {
+fn reports_problem(node: &NodeRoot, parts: &[&str]) {
     let ended = node.call("status", &[]);
     assert_eq!(ended.status, 1, "{parts:?}: {ended:?}");
     for part in parts {
@@ -43,28 +43,28 @@ fn broken(node: &NodeRoot, parts: &[&str]) {
     }
 }
 
-/// Each was given to Podman 5.4.2 (the same code as CRI-O's), which refused it.
+/// Podman 5.4.2 (whose code is CRI-O's too) rejected each of them.
 #[test]
-fn a_hook_that_engines_refuse_is_broken_and_installing_mends_it() {
+fn a_hook_that_engines_reject_is_a_problem_that_install_fixes() {
     let node = node();
     let path = format!("/{PROGRAM}");
     for (text, reason) in [
         (String::new(), "EOF"),
         ("{".to_owned(), "EOF"),
         ("null".to_owned(), "hook: missing"),
-        ("[]".to_owned(), "an array, where an object belongs"),
+        ("[]".to_owned(), "expected an object, found an array"),
         (hook(&json!({})) + "x", "trailing characters"),
         (
             hook(&json!({"version": "1.1.0"})),
-            "version: \"1.1.0\", where \"1.0.0\" belongs",
+            "version: expected \"1.0.0\", found \"1.1.0\"",
         ),
         (
             hook(&json!({"version": 1})),
-            "version: a number, where a string belongs",
+            "version: expected a string, found a number",
         ),
         (
             hook(&json!({"version": ""})),
-            "hook: an object, where a string belongs",
+            "hook: expected a string, found an object",
         ),
         (hook(&json!({"hook": {}})), "hook.path: missing"),
         (
@@ -74,31 +74,31 @@ fn a_hook_that_engines_refuse_is_broken_and_installing_mends_it() {
         (hook(&json!({"stages": null})), "stages: missing"),
         (
             hook(&json!({"stages": ["frob"]})),
-            "stages: \"frob\" is none",
+            "stages: unknown stage \"frob\"",
         ),
         (
             hook(&json!({"hook": {"path": path, "timeout": "3"}})),
-            "hook.timeout: a string, where a whole number belongs",
+            "hook.timeout: expected an integer, found a string",
         ),
         (
             hook(&json!({"hook": {"path": path, "timeout": 3.5}})),
-            "hook.timeout: a number, where a whole number belongs",
+            "hook.timeout: expected an integer, found a number",
         ),
         (
             hook(&json!({"hook": {"path": path, "args": "hook"}})),
-            "hook.args: a string, where an array belongs",
+            "hook.args: expected an array, found a string",
         ),
         (
             hook(&json!({"when": {"always": "true"}})),
-            "when.always: a string, where a boolean belongs",
+            "when.always: expected a boolean, found a string",
         ),
         (
             hook(&json!({"when": []})),
-            "when: an array, where an object belongs",
+            "when: expected an object, found an array",
         ),
         (
             hook(&json!({"when": {"annotations": {"a": true}}})),
-            "when.annotations: a boolean, where a string belongs",
+            "when.annotations: expected a string, found a boolean",
         ),
         (
             hook(&json!({"when": {"annotations": {"a**": "x"}}})),
@@ -110,16 +110,16 @@ fn a_hook_that_engines_refuse_is_broken_and_installing_mends_it() {
         ),
         (
             json!({"hook": path, "stage": ["prestart"], "stages": ["prestart"]}).to_string(),
-            "stage: beside stages",
+            "stage: conflicts with stages",
         ),
     ] {
         fs::write(node.path(HOOK), &text).unwrap();
-        broken(
+        reports_problem(
             &node,
             &[
                 &format!("/{HOOK}: {reason}"),
-                "CRI-O doesn't start, and Podman starts no container",
-                "Remedy: premount install, or premount uninstall",
+                "CRI-O does not start, and Podman starts no containers",
+                "Remedy: run premount install or premount uninstall",
             ],
         );
         node.succeeds("install", &[]);
@@ -128,7 +128,7 @@ fn a_hook_that_engines_refuse_is_broken_and_installing_mends_it() {
 }
 
 #[test]
-fn taking_it_off_leaves_no_broken_hook_of_its_own() {
+fn uninstall_removes_its_own_broken_hook() {
     let node = node();
     for text in ["", "{", "[]", r#"{"version":"1.0.0","hook":{}}"#] {
         fs::write(node.path(HOOK), text).unwrap();
@@ -136,7 +136,7 @@ fn taking_it_off_leaves_no_broken_hook_of_its_own() {
         assert!(!node.path(HOOK).exists(), "{text}");
         node.succeeds("install", &[]);
     }
-    // One that names another program is somebody else's, whatever its name.
+    // A hook that names another program is not premount's, whatever its file name.
     fs::write(
         node.path(HOOK),
         hook(&json!({"hook": {"path": "/usr/bin/true"}})),
@@ -146,9 +146,9 @@ fn taking_it_off_leaves_no_broken_hook_of_its_own() {
     assert!(node.path(HOOK).exists());
 }
 
-/// Each was given to Podman 5.4.2, which took it.
+/// Podman 5.4.2 accepted each of them.
 #[test]
-fn a_hook_that_engines_take_is_in_order() {
+fn a_hook_that_engines_accept_is_no_problem() {
     let node = node();
     for text in [
         hook(&json!({})).replace("\"version\"", "\"VERSION\""),
@@ -162,7 +162,7 @@ fn a_hook_that_engines_take_is_in_order() {
         fs::write(node.path(HOOK), &text).unwrap();
         node.succeeds("status", &[]);
     }
-    // Bytes that are no UTF-8, in a string.
+    // A string that is not UTF-8.
     let text = hook(&json!({"when": {"commands": ["zz"]}})).into_bytes();
     let text: Vec<u8> = text
         .iter()
@@ -173,122 +173,125 @@ fn a_hook_that_engines_take_is_in_order() {
 }
 
 #[test]
-fn a_hook_that_engines_take_and_that_can_not_work_is_broken() {
+fn a_hook_that_engines_accept_but_that_cannot_work_is_a_problem() {
     let node = node();
     let own = format!("/{PROGRAM}");
-    let mends = "Remedy: premount install, or premount uninstall";
+    let remedy = "Remedy: run premount install or premount uninstall";
     for (changes, problem) in [
-        (json!({"stages": []}), "has no stages: it is never called"),
+        (json!({"stages": []}), "has no stages: it never runs"),
         (
             json!({"hook": {"path": &own[1..]}}),
-            "names usr/libexec/oci/hooks.d/premount, which is no absolute path: every container that it \
-             counts for fails",
+            "names usr/libexec/oci/hooks.d/premount, which is not an absolute path: every container that it \
+             applies to fails",
         ),
         (
             json!({"hook": {"path": "/gone/premount"}}),
-            "names /gone/premount, which isn't there: engines pass over it",
+            "names /gone/premount, which does not exist: engines skip the hook",
         ),
     ] {
         fs::write(node.path(HOOK), hook(&changes)).unwrap();
-        broken(&node, &[&format!("/{HOOK} {problem}"), mends]);
+        reports_problem(&node, &[&format!("/{HOOK} {problem}"), remedy]);
     }
     node.succeeds("install", &[]);
     fs::set_permissions(node.path(PROGRAM), fs::Permissions::from_mode(0o644)).unwrap();
-    broken(
+    reports_problem(
         &node,
         &[
             &format!(
-                "/{HOOK} names {own}, which can't be executed: every container that it counts for fails"
+                "/{HOOK} names {own}, which cannot be executed: every container that it applies to fails"
             ),
-            mends,
+            remedy,
         ],
     );
 }
 
 #[test]
-fn another_hook_that_keeps_an_engine_from_starting_is_told_of() {
+fn any_hook_that_keeps_an_engine_from_starting_is_reported() {
     let node = node();
-    let packages = "usr/share/containers/oci/hooks.d";
-    let own = "etc/containers/oci/hooks.d";
+    let packaged = "usr/share/containers/oci/hooks.d";
+    let admins = "etc/containers/oci/hooks.d";
     let write = |path: &str, text: &str| node.write(path, text);
     let gone = |path: &str| fs::remove_file(node.path(path)).unwrap();
 
-    // CRI-O reads the packages' directory alone.
-    write(&format!("{own}/x.json"), "{");
-    broken(
+    // CRI-O reads only the packages' directory.
+    write(&format!("{admins}/x.json"), "{");
+    reports_problem(
         &node,
         &[
             "/etc/containers/oci/hooks.d/x.json: EOF",
-            ": Podman starts no container\n",
-            "Remedy: mend /etc/containers/oci/hooks.d/x.json, or remove it",
+            ": Podman starts no containers\n",
+            "Remedy: fix or remove /etc/containers/oci/hooks.d/x.json",
         ],
     );
-    gone(&format!("{own}/x.json"));
-    write(&format!("{packages}/x.json"), "{");
-    broken(
+    gone(&format!("{admins}/x.json"));
+    write(&format!("{packaged}/x.json"), "{");
+    reports_problem(
         &node,
-        &["x.json: EOF", "CRI-O doesn't start, and Podman starts"],
+        &["x.json: EOF", "CRI-O does not start, and Podman starts"],
     );
-    // An engine stops at the first that is wrong; where that one's program is gone, it passes over them all.
+    // Only the first fault counts. If it is a missing program, engines ignore all later faults.
     let missing = hook(&json!({"hook": {"path": "/gone/other"}}));
-    write(&format!("{packages}/a.json"), &missing);
+    write(&format!("{packaged}/a.json"), &missing);
     node.succeeds("status", &[]);
-    gone(&format!("{packages}/a.json"));
-    write(&format!("{packages}/z.json"), &missing);
-    broken(&node, &["x.json: EOF"]);
-    gone(&format!("{packages}/x.json"));
+    gone(&format!("{packaged}/a.json"));
+    write(&format!("{packaged}/z.json"), &missing);
+    reports_problem(&node, &["x.json: EOF"]);
+    gone(&format!("{packaged}/x.json"));
     node.succeeds("status", &[]);
 
-    // What is no file: engines read whatever has such a name.
-    let odd = format!("{packages}/odd.json");
+    // Anything with such a name, since engines try to read it whatever its type.
+    let odd = format!("{packaged}/odd.json");
     symlink("/gone", node.path(&odd)).unwrap();
     node.succeeds("status", &[]);
     gone(&odd);
     fs::create_dir(node.path(&odd)).unwrap();
-    broken(&node, &["odd.json: a directory, where a file belongs"]);
+    reports_problem(&node, &["odd.json: expected a file, found a directory"]);
     fs::remove_dir(node.path(&odd)).unwrap();
     make_fifo(&node.path(&odd));
-    broken(&node, &["odd.json: not a regular file"]);
+    reports_problem(&node, &["odd.json: not a regular file"]);
     gone(&odd);
     symlink("odd.json", node.path(&odd)).unwrap();
-    broken(&node, &["odd.json: ", "(ELOOP)"]);
+    reports_problem(&node, &["odd.json: ", "(ELOOP)"]);
     gone(&odd);
-    write(&format!("{packages}/.json"), "{");
-    broken(&node, &["/.json: EOF"]);
-    gone(&format!("{packages}/.json"));
+    write(&format!("{packaged}/.json"), "{");
+    reports_problem(&node, &["/.json: EOF"]);
+    gone(&format!("{packaged}/.json"));
 
-    // A stage of Podman's own.
+    // A stage that only Podman knows.
     write(
-        &format!("{own}/x.json"),
+        &format!("{admins}/x.json"),
         &hook(&json!({"hook": {"path": "/usr/bin/true"}, "stages": ["precreate"]})),
     );
     node.succeeds("status", &[]);
     fs::rename(
-        node.path(&format!("{own}/x.json")),
-        node.path(&format!("{packages}/x.json")),
+        node.path(&format!("{admins}/x.json")),
+        node.path(&format!("{packaged}/x.json")),
     )
     .unwrap();
-    broken(&node, &["x.json: stages: \"precreate\" is none"]);
+    reports_problem(&node, &["x.json: stages: unknown stage \"precreate\""]);
 }
 
 #[test]
-fn a_hook_that_no_engine_reads_is_nobody_s_trouble_but_premount_s_own_is() {
+fn a_broken_hook_that_no_engine_reads_is_a_problem_only_if_it_is_premounts() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     node.write("etc/containers/oci/hooks.d/x.json", "{");
     node.succeeds("status", &[]);
     fs::write(node.path(HOOK), "{").unwrap();
-    broken(
+    reports_problem(
         &node,
-        &["premount.json: EOF", "no engine that reads it starts"],
+        &[
+            "premount.json: EOF",
+            "an engine that reads it does not start",
+        ],
     );
     fs::remove_file(node.path(HOOK)).unwrap();
     fs::create_dir(node.path(HOOK)).unwrap();
-    broken(
+    reports_problem(
         &node,
         &[
-            "premount.json: a directory, where a file belongs",
-            &format!("Remedy: remove /{HOOK}, and then premount install"),
+            "premount.json: expected a file, found a directory",
+            &format!("Remedy: remove /{HOOK}, then run premount install"),
         ],
     );
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! premount put on a node, looked at and taken off again, on a directory that looks like a node's root.
-//! Nothing ever refers to a program that isn't there, not even for a moment.
+//! Installing premount on a node and removing it, in a directory that looks like a node's root. Nothing may
+//! refer to a program that does not exist, not even for a moment.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,13 +10,13 @@ use crate::common::node_root::{CRUN, DEFAULT, HOOK, NodeRoot, PROGRAM, RUNC};
 use crate::common::{self, premount};
 
 #[test]
-fn it_comes_to_a_bare_node_and_goes_without_a_file_left() {
+fn uninstalling_from_a_bare_node_leaves_no_file() {
     let node = NodeRoot::new();
     assert_eq!(node.call("status", &[]).status, 1, "not installed");
     node.succeeds("install", &[]);
     node.assert_restores("installed");
     assert!(node.names_premount(RUNC) && node.path(HOOK).exists());
-    // crun reads runc.conf where this isn't there.
+    // crun reads runc.conf if crun.conf does not exist.
     assert!(!node.path(CRUN).exists());
     node.succeeds("status", &[]);
     node.succeeds("uninstall", &[]);
@@ -37,7 +37,7 @@ fn a_second_install_and_a_second_uninstall_change_nothing() {
 }
 
 #[test]
-fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
+fn a_dry_run_reports_what_it_would_do_and_changes_nothing() {
     let node = NodeRoot::new();
     node.write(RUNC, "tcp-close\n");
     let before = node.all();
@@ -53,7 +53,7 @@ fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
     let before = node.all();
     let said = node.succeeds("uninstall", &["--dry-run"]);
     for would in [
-        "would take the action script out of /etc/criu/runc.conf\n",
+        "would remove the action script from /etc/criu/runc.conf\n",
         "would remove /etc/criu if nothing else is in it\n",
     ] {
         assert!(said.contains(would), "{said}");
@@ -62,7 +62,7 @@ fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
 }
 
 #[test]
-fn what_an_administrator_wrote_stays_as_it_was_with_its_mode() {
+fn the_administrators_text_and_mode_are_kept() {
     let node = NodeRoot::new();
     let texts = [
         (RUNC, "# ours\nmanage-cgroups=ignore"),
@@ -89,20 +89,20 @@ fn what_an_administrator_wrote_stays_as_it_was_with_its_mode() {
 }
 
 #[test]
-fn a_line_that_an_administrator_wrote_in_default_conf_is_enough() {
+fn a_line_that_the_administrator_wrote_in_default_conf_is_enough() {
     let node = NodeRoot::new();
-    let line = format!("action-script \"/{PROGRAM}\" # by hand\n");
+    let line = format!("action-script \"/{PROGRAM}\" # mine\n");
     node.write(DEFAULT, &line);
     node.succeeds("install", &[]);
     assert_eq!(node.read(DEFAULT), line);
     assert!(!node.path(RUNC).exists(), "CRIU would call premount twice");
-    // It must not be left without its program, whoever wrote it.
+    // It must not be left naming a missing program, whoever wrote it.
     node.succeeds("uninstall", &[]);
     assert!(!node.path(DEFAULT).exists());
 }
 
 #[test]
-fn program_and_hook_can_be_elsewhere() {
+fn the_program_and_the_hook_can_be_elsewhere() {
     let node = NodeRoot::new();
     let elsewhere = [
         "--program",
@@ -124,12 +124,14 @@ fn program_and_hook_can_be_elsewhere() {
 }
 
 #[test]
-fn with_criu_only_the_program_and_the_hook_are_somebody_else_s() {
+fn criu_only_leaves_the_program_and_the_hook_alone() {
     let node = NodeRoot::new();
     let early = node.call("install", &["--criu-only"]);
     assert_eq!(early.status, 2, "{early:?}");
     assert!(
-        early.stderr.contains("nothing may name it before it is"),
+        early
+            .stderr
+            .contains("install the program before CRIU's configuration names it"),
         "{}",
         early.stderr
     );
@@ -143,7 +145,7 @@ fn with_criu_only_the_program_and_the_hook_are_somebody_else_s() {
 }
 
 #[test]
-fn links_lead_where_they_would_on_the_node_and_stay_links() {
+fn symlinks_resolve_as_on_the_node_and_are_kept() {
     let node = NodeRoot::new();
     node.write("etc/managed/runc.conf", "tcp-close\n");
     node.write("srv/keep", "");
@@ -162,7 +164,7 @@ fn links_lead_where_they_would_on_the_node_and_stay_links() {
 }
 
 #[test]
-fn a_path_that_criu_would_cut_is_refused_by_name() {
+fn a_path_that_criu_would_truncate_is_rejected_and_named() {
     let node = NodeRoot::new();
     for program in [
         "/opt/my tools/premount",
@@ -186,9 +188,9 @@ fn a_path_that_criu_would_cut_is_refused_by_name() {
 }
 
 #[test]
-fn what_can_not_be_written_is_named_and_leaves_no_reference() {
+fn a_failed_write_is_reported_and_leaves_no_reference_to_the_program() {
     let node = NodeRoot::new();
-    // Where a directory should be is a file.
+    // A file where a directory should be.
     node.write("usr/share/containers/oci", "");
     let ended = node.call("install", &[]);
     assert_eq!(ended.status, 1, "{ended:?}");
@@ -203,7 +205,7 @@ fn what_can_not_be_written_is_named_and_leaves_no_reference() {
 }
 
 #[test]
-fn it_stays_for_a_daemonset_and_goes_with_it() {
+fn with_stay_it_uninstalls_on_sigterm() {
     let node = NodeRoot::new();
     let child = Command::new(common::binary())
         .args(["install", "--stay", "--root"])
@@ -213,19 +215,19 @@ fn it_stays_for_a_daemonset_and_goes_with_it() {
         .unwrap();
     let start = std::time::Instant::now();
     while !node.names_premount(RUNC) {
-        assert!(start.elapsed().as_secs() < 60, "it doesn't install");
+        assert!(start.elapsed().as_secs() < 60, "it does not install");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    node.assert_restores("it stays");
+    node.assert_restores("waiting");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(common::output_of(child).status.success());
     assert!(node.files().is_empty());
 }
 
-/// A change that nobody can be told of is a change, and a half of it would be worse.
+/// If a change cannot be reported, half of it would be worse.
 #[test]
-fn a_change_that_can_not_be_reported_is_made_to_the_end() {
+fn a_change_that_cannot_be_reported_is_completed() {
     let node = NodeRoot::new();
     let root = node.0.path().to_str().unwrap();
     let call = |command| common::to_full(&[command, "--root", root]);
@@ -257,9 +259,9 @@ fn a_change_that_can_not_be_reported_is_made_to_the_end() {
     assert!(node.files().is_empty());
 }
 
-/// A file that is rewritten stays whose it was, and is on the disk before it has its name.
+/// The temporary file is on the disk before it is renamed.
 #[test]
-fn a_rewritten_file_keeps_its_owner_and_mode_and_is_written_out_first() {
+fn a_rewritten_file_keeps_its_owner_and_mode_and_is_synced_before_the_rename() {
     let node = NodeRoot::new();
     node.write(RUNC, "tcp-close\n");
     fs::set_permissions(node.path(RUNC), PermissionsExt::from_mode(0o640)).unwrap();
@@ -297,7 +299,7 @@ fn a_rewritten_file_keeps_its_owner_and_mode_and_is_written_out_first() {
             .collect();
         assert!(!renames.is_empty(), "{text}");
         for at in renames {
-            // The file before, and its directory after.
+            // The file is synced before, and its directory after.
             assert_eq!(
                 (calls[at - 1], calls.get(at + 1)),
                 ("fsync", Some(&"fsync")),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! premount on a node: `install`, `status` and `uninstall`, on a directory that looks like a node's root.
+//! `install`, `status` and `uninstall`, on a directory that looks like a node's root.
 
 mod advice;
 mod hooks;

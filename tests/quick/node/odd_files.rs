@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A node's root with links that lead out of it, and with what is no file where one belongs: nothing outside
-//! changes, nothing is waited for, and what can't be is refused before the first change.
+//! A node's root with symlinks that lead out of it, and with other things where files belong: nothing outside
+//! changes, nothing blocks, and the impossible is refused before the first change.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::common;
 use crate::common::node_root::{CRUN, DEFAULT, HOOK, NodeRoot, PROGRAM, RUNC};
 
-/// A node whose root is a directory of another's, so that all around it can be looked at.
+/// A node whose root is inside another, so that a test sees changes outside the root.
 fn nested() -> (NodeRoot, String) {
     let outer = NodeRoot::new();
     fs::create_dir_all(outer.path("deep/root")).unwrap();
@@ -23,7 +23,7 @@ fn call(root: &str, command: &str) -> common::Ended {
     common::premount(&[command, "--root", root], b"", &[])
 }
 
-/// All but what is below the root.
+/// Everything outside the root.
 fn outside(outer: &NodeRoot) -> Vec<String> {
     let root = outer.path("deep/root");
     let all = outer.all().into_iter();
@@ -32,7 +32,7 @@ fn outside(outer: &NodeRoot) -> Vec<String> {
         .collect()
 }
 
-/// A link at `path` below the root, and the directories above it.
+/// Creates a symlink at `path` below the root, and its parent directories.
 fn link(root: &str, path: &str, target: &str) {
     let path = Path::new(root).join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -40,7 +40,7 @@ fn link(root: &str, path: &str, target: &str) {
 }
 
 #[test]
-fn no_link_leads_out_of_the_root() {
+fn no_symlink_leads_out_of_the_root() {
     let climbing = "../".repeat(40);
     for (path, target) in [
         (RUNC, format!("{climbing}outside")),
@@ -66,9 +66,9 @@ fn no_link_leads_out_of_the_root() {
     }
 }
 
-/// The directory of `/` is above the root: nothing may be put there, not even for a moment.
+/// The root's parent is outside the root: nothing may be created there, not even for a moment.
 #[test]
-fn a_link_to_the_root_itself_is_no_file() {
+fn a_symlink_to_the_root_itself_is_not_a_file() {
     for path in [RUNC, HOOK, PROGRAM] {
         for target in ["/", "..", "../../../../../../.."] {
             let (outer, root) = nested();
@@ -84,7 +84,7 @@ fn a_link_to_the_root_itself_is_no_file() {
 }
 
 #[test]
-fn link_loops_are_refused_by_name() {
+fn symlink_loops_are_rejected_and_named() {
     for path in [RUNC, DEFAULT, HOOK, PROGRAM, "etc", "usr/share"] {
         let (outer, root) = nested();
         let name = Path::new(path).file_name().unwrap().to_str().unwrap();
@@ -99,7 +99,7 @@ fn link_loops_are_refused_by_name() {
             assert_eq!(outer.all(), before, "{path} {command}");
         }
     }
-    // A program that can't be started is none.
+    // A program that cannot be started does not count.
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for path in ["usr/bin/crun", "usr/local/bin/runc", "usr/lib/libcriu.so.2"] {
@@ -112,9 +112,9 @@ fn link_loops_are_refused_by_name() {
     node.succeeds("status", &[]);
 }
 
-/// `ln -s /dev/null` is how an administrator switches a file off; a device that is replaced is a node lost.
+/// An administrator disables a file with `ln -s /dev/null`, and replacing the device would ruin the node.
 #[test]
-fn what_is_no_file_is_neither_replaced_nor_waited_for() {
+fn only_regular_files_are_replaced_and_nothing_blocks() {
     for path in [RUNC, CRUN, HOOK, PROGRAM] {
         for kind in ["fifo", "link to a fifo", "socket", "directory"] {
             let node = NodeRoot::new();
@@ -166,9 +166,9 @@ fn a_device_stays_a_device() {
     assert!(fs::metadata(&null).unwrap().file_type().is_char_device());
 }
 
-/// crun reads whatever is called crun.conf, and then not runc.conf.
+/// If crun.conf exists, whatever its type, crun does not use runc.conf.
 #[test]
-fn a_crun_conf_that_is_no_file_hides_runc_conf_all_the_same() {
+fn a_crun_conf_of_any_type_hides_runc_conf() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     node.write("usr/bin/crun", "libcriu criu_set_config_file");
@@ -181,13 +181,13 @@ fn a_crun_conf_that_is_no_file_hides_runc_conf_all_the_same() {
     assert!(
         ended
             .stdout
-            .contains("/etc/criu/crun.conf doesn't name it, and hides /etc/criu/runc.conf"),
+            .contains("/etc/criu/crun.conf does not name it, and hides /etc/criu/runc.conf"),
         "{ended:?}"
     );
 }
 
 #[test]
-fn a_directory_of_hooks_that_is_a_fifo_is_not_waited_for() {
+fn a_fifo_in_place_of_the_programs_directory_does_not_block() {
     let node = NodeRoot::new();
     let directory = node.path(PROGRAM);
     let directory = directory.parent().unwrap();
@@ -199,13 +199,13 @@ fn a_directory_of_hooks_that_is_a_fifo_is_not_waited_for() {
 }
 
 #[test]
-fn a_file_of_any_size_is_bounded() {
+fn oversized_files_are_not_read() {
     let huge = |node: &NodeRoot, path: &str| {
         node.write(path, "");
         let file = fs::OpenOptions::new().write(true).open(node.path(path));
         file.unwrap().set_len(1 << 40).unwrap();
     };
-    // CRIU's own: premount would have to write it anew.
+    // A file of CRIU's is an error, because premount would have to rewrite it.
     for path in [RUNC, "etc/criu/other.conf"] {
         let node = NodeRoot::new();
         node.succeeds("install", &[]);
@@ -221,7 +221,7 @@ fn a_file_of_any_size_is_bounded() {
         }
         assert_eq!(node.all(), before, "{path}");
     }
-    // A program or a hook of premount's is replaced.
+    // premount's own program and hook are replaced.
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for path in [PROGRAM, HOOK] {
@@ -234,15 +234,15 @@ fn a_file_of_any_size_is_bounded() {
         node.succeeds("install", &[]);
         node.succeeds("status", &[]);
     }
-    // And an engine's is that engine's trouble.
+    // An engine's file affects only that engine.
     node.program("usr/bin/crio");
     huge(&node, "etc/crio/crio.conf");
     let ended = node.call("status", &[]);
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(
-        ended.stdout.contains(
-            "CRI-O: its configuration can't be understood: /etc/crio/crio.conf: longer than"
-        ),
+        ended
+            .stdout
+            .contains("CRI-O: cannot read its configuration: /etc/crio/crio.conf: longer than"),
         "{ended:?}"
     );
     node.succeeds("uninstall", &[]);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `premount status` says of a directory that looks like a node's root: what is broken, and what mends
-//! it.
+//! What `premount status` reports for a directory that looks like a node's root: what is broken, and how to
+//! fix it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::common::node_root::{CRUN, NodeRoot, PROGRAM, RUNC};
 
-/// The remedy that status has for each state, and that it is one.
+/// Each broken state has a remedy, and the remedy works.
 #[test]
-fn status_names_the_remedy_for_each_broken_state() {
+fn status_reports_a_working_remedy_for_each_broken_state() {
     let broken = |node: &NodeRoot, problem: &str, remedy: &str| {
         let ended = node.call("status", &[]);
         assert_eq!(ended.status, 1, "{problem}: {ended:?}");
@@ -34,7 +34,7 @@ fn status_names_the_remedy_for_each_broken_state() {
     node.write(RUNC, &format!("action-script /{PROGRAM}\n"));
     broken(
         &node,
-        "runc.conf names /usr/libexec/oci/hooks.d/premount, which can't be executed: CRIU aborts every dump",
+        "runc.conf names /usr/libexec/oci/hooks.d/premount, which cannot be executed: CRIU aborts every dump",
         "premount install",
     );
     node.succeeds("install", &[]);
@@ -43,7 +43,7 @@ fn status_names_the_remedy_for_each_broken_state() {
     fs::set_permissions(node.path(PROGRAM), fs::Permissions::from_mode(0o644)).unwrap();
     broken(
         &node,
-        "premount.json names /usr/libexec/oci/hooks.d/premount, which can't be executed: every container that it counts for fails",
+        "premount.json names /usr/libexec/oci/hooks.d/premount, which cannot be executed: every container that it applies to fails",
         "premount install",
     );
     node.succeeds("install", &[]);
@@ -53,7 +53,7 @@ fn status_names_the_remedy_for_each_broken_state() {
     broken(
         &node,
         "crun.conf names /gone/premount",
-        "take that line out of /etc/criu/crun.conf",
+        "remove that line from /etc/criu/crun.conf",
     );
     fs::remove_file(node.path(CRUN)).unwrap();
 
@@ -63,19 +63,23 @@ fn status_names_the_remedy_for_each_broken_state() {
     );
     broken(
         &node,
-        "old.json names /gone/premount, which isn't there: engines pass over it",
-        "mend /etc/containers/oci/hooks.d/old.json, or remove it",
+        "old.json names /gone/premount, which does not exist: engines skip the hook",
+        "fix or remove /etc/containers/oci/hooks.d/old.json",
     );
     fs::remove_file(node.path("etc/containers/oci/hooks.d/old.json")).unwrap();
 
     fs::write(node.path(RUNC), "").unwrap();
-    broken(&node, "nothing has CRIU call premount", "premount install");
+    broken(
+        &node,
+        "nothing makes CRIU call premount",
+        "premount install",
+    );
     node.succeeds("install", &[]);
     node.succeeds("status", &[]);
 }
 
 #[test]
-fn status_reads_what_the_engines_were_told() {
+fn status_reads_the_engines_configuration() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let judged = |status: i32, wanted: &[&str]| {
@@ -89,7 +93,7 @@ fn status_reads_what_the_engines_were_told() {
     node.program("usr/bin/podman");
     judged(
         0,
-        &["CRI-O at /usr/bin/crio: hooks from /usr/share/containers/oci/hooks.d, with"],
+        &["CRI-O at /usr/bin/crio: hooks from /usr/share/containers/oci/hooks.d; premount's: /"],
     );
 
     let crio = "etc/crio/crio.conf.d/10-node.conf";
@@ -100,20 +104,23 @@ fn status_reads_what_the_engines_were_told() {
     judged(
         1,
         &[
-            "CRI-O reads hooks from /etc/containers/oci/hooks.d alone",
-            "Remedy: premount install --hooks-dir /etc/containers/oci/hooks.d",
+            "CRI-O reads hooks only from /etc/containers/oci/hooks.d",
+            "Remedy: run premount install --hooks-dir /etc/containers/oci/hooks.d",
         ],
     );
     node.succeeds("install", &["--hooks-dir", "/etc/containers/oci/hooks.d"]);
     judged(0, &[]);
-    // The later file has the last word.
+    // Later files override earlier ones.
     node.write(
         "etc/crio/crio.conf.d/20-more.conf",
         "[crio.runtime]\nenable_criu_support = false\n",
     );
     judged(
         1,
-        &["told not to restore", "set enable_criu_support = true"],
+        &[
+            "configured not to restore",
+            "set enable_criu_support = true",
+        ],
     );
     node.write(
         "etc/crio/crio.conf.d/30-most.conf",
@@ -123,7 +130,7 @@ fn status_reads_what_the_engines_were_told() {
     node.write(crio, "[crio.runtime\n");
     judged(
         1,
-        &["CRI-O: its configuration can't be understood: /etc/crio/crio.conf.d/10-node.conf"],
+        &["CRI-O: cannot read its configuration: /etc/crio/crio.conf.d/10-node.conf"],
     );
     fs::remove_file(node.path(crio)).unwrap();
 
@@ -131,10 +138,10 @@ fn status_reads_what_the_engines_were_told() {
         "etc/containers/containers.conf",
         "[engine]\nhooks_dir = [\"/srv/hooks\"]\n",
     );
-    judged(1, &["Podman reads hooks from /srv/hooks alone"]);
+    judged(1, &["Podman reads hooks only from /srv/hooks"]);
     fs::remove_file(node.path("etc/containers/containers.conf")).unwrap();
 
-    // A container with a configuration of its own for CRIU.
+    // A container with its own CRIU configuration file.
     let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
     node.write(
         container,
@@ -144,7 +151,7 @@ fn status_reads_what_the_engines_were_told() {
     judged(
         1,
         &[
-            "userdata/config.json has CRIU read /etc/criu/mine.conf (annotation org.criu.config)",
+            "userdata/config.json makes CRIU read /etc/criu/mine.conf (annotation org.criu.config)",
             "Remedy: add the line \"action-script /usr/libexec/oci/hooks.d/premount\" to /etc/criu/mine.conf",
         ],
     );
@@ -152,7 +159,7 @@ fn status_reads_what_the_engines_were_told() {
         "etc/criu/mine.conf",
         &format!("tcp-close\naction-script /{PROGRAM}\n"),
     );
-    judged(0, &["and premount is called"]);
+    judged(0, &["CRIU still calls premount"]);
     let json = node.call("status", &["--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["installed"], "this");
@@ -161,7 +168,7 @@ fn status_reads_what_the_engines_were_told() {
 }
 
 #[test]
-fn an_older_program_is_replaced_and_told_of() {
+fn an_older_program_is_reported_and_replaced() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     node.write(PROGRAM, "an older one");
@@ -172,7 +179,7 @@ fn an_older_program_is_replaced_and_told_of() {
 }
 
 #[test]
-fn a_container_s_odd_annotation_is_its_own_trouble() {
+fn a_bad_annotation_affects_only_its_container() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
@@ -194,14 +201,14 @@ fn a_container_s_odd_annotation_is_its_own_trouble() {
         assert!(
             ended
                 .stdout
-                .contains("c1/userdata/config.json has CRIU read"),
+                .contains("c1/userdata/config.json makes CRIU read"),
             "{}",
             ended.stdout
         );
         assert!(
             ended
                 .stdout
-                .contains("Remedy: mend the container's annotation")
+                .contains("Remedy: fix the container's annotation")
         );
         node.succeeds("uninstall", &[]);
         node.succeeds("install", &[]);
@@ -209,7 +216,7 @@ fn a_container_s_odd_annotation_is_its_own_trouble() {
 }
 
 #[test]
-fn what_is_no_file_is_no_configuration() {
+fn a_directory_named_like_a_configuration_file_is_ignored() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for directory in ["etc/criu/x.conf", "etc/containers/oci/hooks.d/y.json"] {
@@ -221,7 +228,7 @@ fn what_is_no_file_is_no_configuration() {
 }
 
 #[test]
-fn a_program_of_another_name_is_premount_too() {
+fn the_program_can_have_another_name() {
     let node = NodeRoot::new();
     let named = ["--program", "/opt/pm"];
     node.succeeds("install", &named);
@@ -231,7 +238,7 @@ fn a_program_of_another_name_is_premount_too() {
 }
 
 #[test]
-fn podman_s_list_of_hooks_can_be_added_to() {
+fn podmans_hook_directories_can_be_appended_to() {
     let node = NodeRoot::new();
     node.program("usr/bin/podman");
     node.write(

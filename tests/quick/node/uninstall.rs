@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `premount uninstall` takes away, and what it leaves because it is somebody else's.
+//! What `premount uninstall` removes, and what it leaves because premount did not install it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use crate::common::node_root::{NodeRoot, PROGRAM};
 
 #[test]
-fn a_container_s_own_file_for_criu_loses_the_line_too() {
+fn the_line_is_removed_from_every_file_in_criu_s_directory() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     node.write(
@@ -19,7 +19,7 @@ fn a_container_s_own_file_for_criu_loses_the_line_too() {
 }
 
 #[test]
-fn a_program_that_something_else_names_stays_and_so_does_all_else() {
+fn nothing_is_removed_while_another_file_names_the_program() {
     for (path, text) in [
         (
             "etc/containers/oci/hooks.d/99-mine.json",
@@ -42,7 +42,7 @@ fn a_program_that_something_else_names_stays_and_so_does_all_else() {
 }
 
 #[test]
-fn an_uninstall_finds_the_hook_where_an_engine_was_told_to_look() {
+fn uninstall_finds_the_hook_in_an_engines_configured_directory() {
     let node = NodeRoot::new();
     node.program("usr/bin/crio");
     node.write(
@@ -56,7 +56,7 @@ fn an_uninstall_finds_the_hook_where_an_engine_was_told_to_look() {
 }
 
 #[test]
-fn a_container_s_own_file_that_names_the_program_keeps_it() {
+fn nothing_is_removed_while_a_containers_own_file_names_the_program() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     let container = "var/lib/containers/storage/overlay-containers/c1/userdata/config.json";
@@ -70,7 +70,7 @@ fn a_container_s_own_file_that_names_the_program_keeps_it() {
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(ended.stderr.contains("/srv/mine.conf"), "{}", ended.stderr);
     assert_eq!(node.all(), before);
-    // And one whose script is gone is broken.
+    // A file whose script does not exist is a problem.
     node.write("srv/mine.conf", "action-script /gone/premount\n");
     let ended = node.call("status", &[]);
     assert_eq!(ended.status, 1);
@@ -82,14 +82,14 @@ fn a_container_s_own_file_that_names_the_program_keeps_it() {
 }
 
 #[test]
-fn an_uninstall_makes_nothing() {
+fn uninstall_creates_nothing() {
     let node = NodeRoot::new();
     assert_eq!(node.succeeds("uninstall", &[]), "nothing to do\n");
     assert_eq!(node.all().len(), 1, "the root itself");
 }
 
 #[test]
-fn a_linked_directory_of_criu_s_stays_and_an_empty_crun_conf_too() {
+fn a_symlinked_criu_directory_and_an_empty_crun_conf_are_kept() {
     let node = NodeRoot::new();
     fs::create_dir_all(node.path("srv/criu")).unwrap();
     fs::create_dir_all(node.path("etc")).unwrap();

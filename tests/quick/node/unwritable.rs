@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A node that refuses to be changed: a dry run says so, and ends as the real one does.
+//! A node that cannot be changed: a dry run reports it, with the exit status of the real run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +8,8 @@ use std::process::Command;
 use crate::common::node_root::{NodeRoot, RUNC};
 use crate::common::{self, Ended, copy_binary, ended, is_root, output};
 
-/// Runs a shell script with premount as `$0`, a command of its as `$1`, the node's root as `$2`, and
-/// `--dry-run` or nothing as `$3`, where mounts are its own. None where the system doesn't let it.
+/// Runs a shell script in its own mount namespace, with premount as `$0`, its command as `$1`, the node's
+/// root as `$2`, and `--dry-run` or nothing as `$3`. `None` if the system allows no mount namespaces.
 fn in_namespace(node: &NodeRoot, script: &str, command: &str, dry: bool) -> Option<Ended> {
     let mut call = Command::new("unshare");
     if !is_root() {
@@ -28,17 +28,17 @@ fn in_namespace(node: &NodeRoot, script: &str, command: &str, dry: bool) -> Opti
     Some(ended)
 }
 
-/// The errors of two calls tell of the same errno, and what they would do or did is the same until then (but
-/// for what depends: `if nothing else is in it`).
-fn assert_foretold(dry: &Ended, real: &Ended, errno: &str) {
+/// Both calls fail with the same errno, after the same steps (not counting those that are conditional: `if
+/// nothing else is in it`).
+fn assert_predicted(dry: &Ended, real: &Ended, errno: &str) {
     assert_eq!((dry.status, real.status), (1, 1), "{dry:?} {real:?}");
     for ended in [dry, real] {
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
         assert!(ended.stderr.trim_end().ends_with(errno), "{ended:?}");
     }
-    let sure = dry.stdout.lines().filter(|line| !line.contains(" if "));
+    let certain = dry.stdout.lines().filter(|line| !line.contains(" if "));
     assert_eq!(
-        sure.count(),
+        certain.count(),
         real.stdout.lines().count(),
         "{dry:?} {real:?}"
     );
@@ -52,7 +52,7 @@ fn read_only(path: &str) -> String {
 }
 
 #[test]
-fn a_dry_run_foretells_what_a_read_only_file_system_refuses() {
+fn a_dry_run_predicts_what_a_read_only_file_system_refuses() {
     for (path, command) in [
         ("usr", "install"),
         ("usr/share/containers", "install"),
@@ -74,12 +74,12 @@ fn a_dry_run_foretells_what_a_read_only_file_system_refuses() {
         };
         assert_eq!(node.all(), before, "{path} {command}");
         let real = in_namespace(&node, &read_only(path), command, false).unwrap();
-        assert_foretold(&dry, &real, "Read-only file system (EROFS)");
+        assert_predicted(&dry, &real, "Read-only file system (EROFS)");
     }
 }
 
 #[test]
-fn a_dry_run_on_a_read_only_file_system_with_nothing_to_do_is_no_failure() {
+fn a_dry_run_with_nothing_to_do_succeeds_on_a_read_only_file_system() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
     for dry in [true, false] {
@@ -91,12 +91,12 @@ fn a_dry_run_on_a_read_only_file_system_with_nothing_to_do_is_no_failure() {
 }
 
 #[test]
-fn a_dry_run_foretells_what_permissions_refuse() {
+fn a_dry_run_predicts_missing_permissions() {
     let node = NodeRoot::new();
     node.write(RUNC, "tcp-close\n");
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(node.0.path(), open.clone()).unwrap();
-    // Root may do all: be somebody else then, with a copy that anyone may execute.
+    // Root may change anything, so run as another user, with a copy that anyone may execute.
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), open).unwrap();
     let copy = place.path().join("premount");
@@ -117,17 +117,17 @@ fn a_dry_run_foretells_what_permissions_refuse() {
         ended(&output(&mut call))
     };
     let (dry, real) = (call("install", true), call("install", false));
-    assert_foretold(&dry, &real, "Permission denied (EACCES)");
+    assert_predicted(&dry, &real, "Permission denied (EACCES)");
     if !is_root() {
         return;
     }
     node.succeeds("install", &[]);
     let (dry, real) = (call("uninstall", true), call("uninstall", false));
-    assert_foretold(&dry, &real, "Permission denied (EACCES)");
+    assert_predicted(&dry, &real, "Permission denied (EACCES)");
 }
 
 #[test]
-fn a_dry_run_foretells_what_is_in_the_way() {
+fn a_dry_run_predicts_what_is_in_the_way() {
     for (path, errno) in [
         ("usr/share/containers/oci", "Not a directory (ENOTDIR)"),
         ("usr/share/containers/oci/hooks.d", "File exists (EEXIST)"),
@@ -135,6 +135,6 @@ fn a_dry_run_foretells_what_is_in_the_way() {
         let node = NodeRoot::new();
         node.write(path, "");
         let dry = node.call("install", &["--dry-run"]);
-        assert_foretold(&dry, &node.call("install", &[]), errno);
+        assert_predicted(&dry, &node.call("install", &[]), errno);
     }
 }
