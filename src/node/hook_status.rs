@@ -10,12 +10,12 @@ use crate::node::Node;
 use crate::node::engines::Engine;
 use crate::node::hook_json::Fault;
 use crate::node::hooks::{self, FoundHook};
-use crate::node::status::{EngineStatus, Status, label, list};
+use crate::node::status::{EngineStatus, NodeStatus, label, list};
 
 /// A stage that Podman accepts and CRI-O rejects.
 const PODMAN_STAGE: &str = "precreate";
 
-impl Status {
+impl NodeStatus {
     /// Checks all hooks and engines.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ pub fn uninstall(options: &cli::Uninstall) -> Result<(), Error> {
 /// # Errors
 ///
 /// The node's files cannot be read.
-pub fn status(options: &cli::Status) -> Result<status::Status, Error> {
+pub fn status(options: &cli::Status) -> Result<status::NodeStatus, Error> {
     status::status(&Node::new(&options.place)?)
 }
 

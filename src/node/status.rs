@@ -16,7 +16,7 @@ const MAX_PROGRAM_SIZE: usize = 64 << 20;
 
 /// The state of premount's installation on a node.
 #[derive(Debug)]
-pub struct Status {
+pub struct NodeStatus {
     /// The path where premount belongs.
     pub program: PathBuf,
     /// What is at that path.
@@ -76,7 +76,7 @@ pub struct Problem {
 /// # Errors
 ///
 /// The node's files cannot be read.
-pub fn status(node: &Node) -> Result<Status, Error> {
+pub fn status(node: &Node) -> Result<NodeStatus, Error> {
     let files = &node.files;
     let versioned = |program| programs::with_version(files, program);
     let mut engines = engines::find(files)?;
@@ -97,7 +97,7 @@ pub fn status(node: &Node) -> Result<Status, Error> {
         named_in: scripts.naming_premount(runtime.reads),
         runtime,
     });
-    let mut status = Status {
+    let mut status = NodeStatus {
         program: node.program.clone(),
         installed,
         criu,
@@ -133,7 +133,7 @@ fn installed(node: &Node) -> Result<Installed, Error> {
     })
 }
 
-impl Status {
+impl NodeStatus {
     pub(super) fn problem(&mut self, problem: String, remedy: impl Into<String>) {
         let remedy = remedy.into();
         self.problems.push(Problem { problem, remedy });

@@ -17,7 +17,7 @@ use crate::cli::Format;
 use crate::error::Error;
 use crate::mountpoints::diagnosis::{Finding, diagnose, is_fatal};
 use crate::mountpoints::plan::{Plan, PlannedMount, Status};
-use crate::node::status::Status as NodeStatus;
+use crate::node::status::NodeStatus;
 use crate::oci::config::Externals;
 use crate::output;
 use crate::request::{Failing, Sink, View};

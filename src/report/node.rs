@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use crate::error::shown;
 use crate::node::programs::{Program, Reads};
-use crate::node::status::{EngineStatus, Installed, Problem, RuntimeStatus, Status, label, list};
+use crate::node::status::{
+    EngineStatus, Installed, NodeStatus, Problem, RuntimeStatus, label, list,
+};
 
 /// The report as text.
-pub fn text(status: &Status) -> String {
+pub fn text(status: &NodeStatus) -> String {
     let mut lines = Vec::new();
     let program = shown(&status.program);
     lines.push(match status.installed {
@@ -67,7 +69,7 @@ pub fn text(status: &Status) -> String {
 }
 
 /// Whether CRI-O reads a hook of premount's.
-fn has_hook(status: &Status) -> bool {
+fn has_hook(status: &NodeStatus) -> bool {
     let is_cri_o = |it: &&EngineStatus| it.engine.program.name == "crio";
     let cri_o = status.engines.iter().find(is_cri_o);
     cri_o.is_some_and(|it| !it.hooks.is_empty())
@@ -117,7 +119,7 @@ struct EngineReport {
 /// # Errors
 ///
 /// The output cannot be written.
-pub fn json(status: &Status, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(status: &NodeStatus, out: &mut dyn Write) -> io::Result<()> {
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| shown(path).to_string()).collect();
     let program = |program: &Program| ProgramReport {
         name: program.name,
