@@ -365,9 +365,22 @@ mod tests {
             let flags = nix::fcntl::fcntl(&open, nix::fcntl::F_GETFL).unwrap();
             let flags = OFlag::from_bits_truncate(flags);
             assert!(flags.contains(OFlag::O_PATH), "{flags:?}");
-            let flags = nix::fcntl::fcntl(&open, nix::fcntl::F_GETFD).unwrap();
-            assert_eq!(flags, nix::libc::FD_CLOEXEC);
+            assert!(is_closed_on_exec(&open));
         }
+    }
+
+    fn is_closed_on_exec(open: &OwnedFd) -> bool {
+        let flags = nix::fcntl::fcntl(open, nix::fcntl::F_GETFD).unwrap();
+        flags == nix::libc::FD_CLOEXEC
+    }
+
+    #[test]
+    fn only_a_directory_is_opened_to_be_listed() {
+        assert!(is_closed_on_exec(
+            &open_to_list(Path::new("/proc")).unwrap()
+        ));
+        let file = open_to_list(Path::new("/proc/version"));
+        assert_eq!(file.unwrap_err(), Errno::ENOTDIR);
     }
 
     #[test]
