@@ -112,11 +112,6 @@ impl RelPath {
         }
         length.is_some()
     }
-
-    /// Removes all components.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 /// For maps and sets of paths, which are searched by what is borrowed.
@@ -350,6 +345,9 @@ mod tests {
         assert_eq!(below("a", ""), Some(&b"a"[..]));
         assert_eq!(below("ab", "a"), None);
         assert_eq!(below("", "a"), None);
+        assert!(
+            rel("a/b").is_in(rel("a")) && rel("a").is_in(rel("a")) && !rel("ab").is_in(rel("a"))
+        );
         assert_eq!(rel("a").join(rel("b/c")).as_bytes(), b"a/b/c");
         assert_eq!(rel("").join(rel("b")).as_bytes(), b"b");
         assert_eq!(rel("a").join(rel("")).as_bytes(), b"a");

@@ -340,6 +340,50 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_in_the_way_is_told_by_the_kernel_and_by_hand() {
+        let root = open_root(Path::new("/")).unwrap();
+        let path = RelRef::new(b"proc/self").unwrap();
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        for (same_mount, errno) in [(true, Some(Errno::EXDEV)), (false, None)] {
+            let by_kernel = open_beneath(root.as_fd(), path, same_mount);
+            let by_hand = open_by_component(root.as_fd(), path, same_mount, flags);
+            assert_eq!((by_kernel.err(), by_hand.err()), (errno, errno));
+        }
+    }
+
+    /// So no right to read is asked for, a FIFO has no other end to wait for, and a device is left alone.
+    #[test]
+    fn what_is_looked_at_is_not_opened_to_be_read() {
+        let (root, path) = (Path::new("/proc"), RelRef::new(b"sys").unwrap());
+        let open = open_root(root).unwrap();
+        for open in [
+            open_directory(root).unwrap(),
+            open_beneath(open.as_fd(), path, true).unwrap(),
+            open_directory_beneath(open.as_fd(), path, true).unwrap(),
+            open,
+        ] {
+            let flags = nix::fcntl::fcntl(&open, nix::fcntl::F_GETFL).unwrap();
+            let flags = OFlag::from_bits_truncate(flags);
+            assert!(flags.contains(OFlag::O_PATH), "{flags:?}");
+            assert!(is_closed_on_exec(&open));
+        }
+    }
+
+    fn is_closed_on_exec(open: &OwnedFd) -> bool {
+        let flags = nix::fcntl::fcntl(open, nix::fcntl::F_GETFD).unwrap();
+        flags == nix::libc::FD_CLOEXEC
+    }
+
+    #[test]
+    fn only_a_directory_is_opened_to_be_listed() {
+        assert!(is_closed_on_exec(
+            &open_to_list(Path::new("/proc")).unwrap()
+        ));
+        let file = open_to_list(Path::new("/proc/version"));
+        assert_eq!(file.unwrap_err(), Errno::ENOTDIR);
+    }
+
+    #[test]
     fn procfs_and_sysfs_are_known_as_the_kernels() {
         for (path, name) in [("/proc", "proc"), ("/sys", "sysfs")] {
             let root = open_root(Path::new(path)).unwrap();

@@ -377,6 +377,20 @@ fn images_of_too_many_namespaces_are_refused() {
 }
 
 #[test]
+fn what_is_not_named_as_criu_names_images_is_none() {
+    let world = world(&container());
+    for name in ["+13", "013", "-13", "13 ", "", "4294967296", "13.img"] {
+        write(&world, &format!("mountpoints-{name}.img"), b"no image");
+    }
+    write(&world, "mountpoints-13", b"no image");
+    write(&world, "old-mountpoints-13.img", b"no image");
+    let applied = call(&world, "apply");
+    assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
+    write(&world, "mountpoints-0.img", b"no image");
+    assert_eq!(call(&world, "apply").status, 2);
+}
+
+#[test]
 fn images_that_are_none_are_refused_by_hand_and_passed_over_in_a_restore() {
     let world = world(&container());
     let good = image(&container());

@@ -63,7 +63,7 @@ impl MountTree {
                 }
                 Backing::Opaque => return Ok(Look::Unknown),
                 Backing::Broken => return Err(Cause::Below),
-                Backing::Tmpfs { copy_up } => match node.made.get(place.view()).copied() {
+                Backing::Tmpfs { .. } => match node.made.get(place.view()).copied() {
                     Some(MountpointKind::Directory) => return Ok(Look::Seen(Seen::Directory)),
                     Some(MountpointKind::File) => return Ok(Look::Seen(Seen::File)),
                     None => match (node.copied_mount(place.view()), &node.covers) {
@@ -75,7 +75,7 @@ impl MountTree {
                             };
                             copied = true;
                         }
-                        (None, Some(covered)) if *copy_up => {
+                        (None, Some(covered)) => {
                             place = self.below(covered, place.view());
                             copied = true;
                         }
@@ -114,15 +114,12 @@ impl MountTree {
         if !covered.view().is_root() {
             return;
         }
-        if let Backing::Tmpfs { copy_up } = below.backing {
+        if let Backing::Tmpfs { .. } = below.backing {
             node.made = std::mem::take(&mut below.made);
             node.copied = std::mem::take(&mut below.copied);
             // One by one: there are few, and to append is to go through all that is there.
             node.copied.extend(std::mem::take(&mut below.children));
             node.covers = below.covers.take();
-            if !copy_up {
-                node.backing = Backing::Tmpfs { copy_up: false };
-            }
         }
     }
 }
