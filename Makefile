@@ -2,6 +2,7 @@
 # make           build the program, static: target/HOST/release/premount
 # make test      run all tests; as root, also the restores by real runtimes
 # make lint      check formatting, clippy and rustdoc, with warnings as errors
+# make msrv      build the program with the oldest Rust that is supported (needs root)
 # make soak      run the randomised tests for longer: SOAK times as many cases
 # make mutants   find changes to the core that no quick test catches (takes hours)
 # make bench     measure what premount costs, and update docs/performance.md (the restores need root)
@@ -105,7 +106,7 @@ lint: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-# Builds everything with Debian 13's cargo, the oldest that is supported; needs root.
+# Builds the program with Debian 13's cargo, the oldest that is supported; needs root.
 .PHONY: msrv
 msrv: roots
 	@if [ "$$(id -u)" = 0 ]; then \
