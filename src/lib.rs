@@ -5,9 +5,30 @@
 //!
 //! It creates only what the container, or its runtime at first start, could have created itself.
 //!
-//! Data goes one way. A [`trigger`] turns what its caller provides into a [`Request`]; [`prepare`] plans what
-//! is missing ([`mountpoints`]), creates it, and returns a [`Report`], which goes to the log or to standard
-//! output. docs/architecture.md has the whole picture.
+//! Data goes one way. A trigger turns what its caller provides into a [`Request`]; [`prepare`] plans what is
+//! missing, creates it, and returns a [`Report`], which goes to the log or to standard output.
+//! docs/architecture.md has the whole picture.
+//!
+//! ```
+//! use premount::{Invocation, View, cli, run};
+//!
+//! // What `premount check --bundle /nowhere` does.
+//! let options = cli::Manual {
+//!     origin: cli::Origin {
+//!         bundle: Some("/nowhere".into()),
+//!         state: None,
+//!     },
+//!     images: None,
+//!     checkpoint: None,
+//!     max_inodes: None,
+//!     format: cli::Format::Text,
+//! };
+//! let outcome = run(
+//!     &Invocation::Manual(View::Missing, &options),
+//!     &cli::Logging::default(),
+//! );
+//! assert_eq!(outcome.status, 2); // Input that can't be used.
+//! ```
 
 mod checkpoint;
 pub mod cli;

@@ -29,7 +29,7 @@ pub fn write(report: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn line(line: &str) -> Result<(), Error> {
     write(|out| writeln!(out, "{line}"))
 }

@@ -155,7 +155,7 @@ impl<'a> RelRef<'a> {
     }
 
     /// Length in bytes.
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         self.0.len()
     }
 
@@ -163,7 +163,7 @@ impl<'a> RelRef<'a> {
     pub fn depth(self) -> usize {
         match self.0 {
             b"" => 0,
-            path => 1 + path.iter().filter(|&&byte| byte == b'/').count(),
+            path => path.split(|&byte| byte == b'/').count(),
         }
     }
 
@@ -217,6 +217,7 @@ impl<'a> RelRef<'a> {
     }
 
     /// The first `depth` components; the whole path if it has no more.
+    #[must_use]
     pub fn prefix(self, depth: usize) -> Self {
         match depth {
             0 => Self::ROOT,

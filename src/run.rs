@@ -110,9 +110,10 @@ fn answer(request: Request) -> Result<Outcome, Error> {
     let report = match prepare(request) {
         Ok(report) => report,
         Err(error) if failing == Failing::CriuFails => {
-            match error {
-                Error::OtherContainer { .. } => info!(target: TARGET, "{error}: nothing to do"),
-                _ => warn!(target: TARGET, "nothing done: {error}"),
+            if let Error::OtherContainer { .. } = error {
+                info!(target: TARGET, "{error}: nothing to do");
+            } else {
+                warn!(target: TARGET, "nothing done: {error}");
             }
             return Ok(Outcome::default());
         }

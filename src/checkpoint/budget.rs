@@ -78,7 +78,7 @@ impl Budget {
         let top = parent.root.as_bytes().len();
         self.take_names(top, file)?;
         let directories = mount.mountpoint.view().prefixes();
-        let size = directories.map(|path| DIRECTORY + top + path.len()).sum();
+        let size = directories.map(|path| DIRECTORY + top + path.size()).sum();
         let (left, limit) = (&mut self.directories, DIRECTORIES);
         take(left, size, file, limit, "bytes of directories of mounts")
     }

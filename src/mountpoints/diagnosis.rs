@@ -17,7 +17,7 @@ use crate::checkpoint::{MountImage, Namespace};
 use crate::error::shown;
 use crate::oci::config::Externals;
 use crate::oci::mount::Content;
-use crate::path::RelRef;
+use crate::path::{RelPath, RelRef};
 
 /// Something that keeps a checkpoint from being restored, or is good to know before.
 #[derive(Clone, Copy, Debug)]
@@ -273,12 +273,12 @@ fn unmapped<'a>(
             mount.mount.destination.as_ref().ok(),
         ]
     });
-    let mut keys: BTreeSet<&[u8]> = names.flatten().map(|path| path.as_bytes()).collect();
+    let mut keys: BTreeSet<&[u8]> = names.flatten().map(RelPath::as_bytes).collect();
     if !externals.masked.is_empty() {
         keys.insert(b"dev/null");
     }
-    let named = externals.masked.iter().chain(&externals.devices);
-    keys.extend(named.map(|path| path.strip_prefix('/').unwrap_or(path).as_bytes()));
+    let others = externals.masked.iter().chain(&externals.devices);
+    keys.extend(others.map(|path| path.strip_prefix('/').unwrap_or(path).as_bytes()));
     // For a cgroup mount of version 1 runc names each of its hierarchies.
     let is_cgroup = |mount: &&PlannedMount| mount.mount.file_system == "cgroup";
     let cgroups = configured().filter(is_cgroup);

@@ -101,7 +101,7 @@ impl MountTree {
             return false;
         };
         let end = walk.at.view().join(rest);
-        if end.view().len() >= PATH_MAX {
+        if end.view().size() >= PATH_MAX {
             return false;
         }
         let kind = match self.sources.look(id, end.view()) {
@@ -123,7 +123,7 @@ impl MountTree {
         }
         let directory = walk.at.view().depth();
         walk.at.path.push(name);
-        if walk.at.view().len() >= PATH_MAX {
+        if walk.at.view().size() >= PATH_MAX {
             return Err(Cause::TooLong);
         }
         walk.pass();

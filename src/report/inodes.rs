@@ -27,7 +27,7 @@ pub(super) fn named<'a>(
     let mount = planned.map_or(0, |planned| planned.mount.written.len());
     plan.lacking(index)
         .filter(move |inode| view != View::Created || inode.made == Made::Created)
-        .filter(move |inode| lines.take(inode.path.len() + mount))
+        .filter(move |inode| lines.take(inode.path.size() + mount))
         .filter_map(move |inode| {
             let path = plan.sources.host_path_in(at?.at.source, inode.path);
             let kind = inode.kind;

@@ -92,7 +92,7 @@ enum NotFound {
 ///
 /// CRIU restores more than OCI containers, for any caller, from any directory. So a configuration is taken
 /// only from an OCI runtime, which has read it itself, or from beside the images; and only if nobody but
-/// root or who runs premount can have put it there ([`trust`]).
+/// root or who runs premount can have put it there (`trust.rs`).
 fn find_bundle(images: Option<&Path>) -> Result<Found, NotFound> {
     let mut not_found = NotFound::Nothing;
     for directory in directories_of_runtime(criu(images)) {
@@ -176,6 +176,7 @@ mod tests {
 
     /// proc(5) calls it by another name then, which may be that of another one.
     #[test]
+    #[allow(clippy::disallowed_methods)] // The test builds what the code is to look at.
     fn a_directory_that_is_gone_is_called_as_it_was_asked_for() {
         let base = tempfile::tempdir().unwrap();
         let gone = base.path().join("gone");

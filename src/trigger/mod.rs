@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ways in: each turns what its caller provides into a [`Request`](crate::request::Request).
+//! The ways in: each turns what its caller provides into a [`Request`].
 //!
 //! The [`hook`] and the [`criu_script`] are in the path of a restore: whatever they can't read, don't trust or
 //! don't understand is a line in the log and no failure.

@@ -31,7 +31,7 @@ pub fn config(bytes: &[u8]) {
             assert_eq!(config.is_oci, is_oci);
             assert!(config.rootfs.is_absolute());
             for mount in config.mounts {
-                assert!(mount.source().is_none_or(|source| source.is_absolute()));
+                assert!(mount.source().is_none_or(std::path::Path::is_absolute));
                 let Ok(path) = mount.destination else {
                     continue;
                 };

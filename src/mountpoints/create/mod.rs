@@ -343,7 +343,7 @@ impl Pass<'_, '_> {
     fn note(&mut self, inode: PendingInode) {
         let mount = self.mounts.get(inode.mount);
         let mount = mount.map_or(&b""[..], |planned| planned.mount.written.as_bytes());
-        if !self.lines.take(self.path.view().len() + mount.len()) {
+        if !self.lines.take(self.path.view().size() + mount.len()) {
             return;
         }
         let source = self.base.source;

@@ -139,7 +139,7 @@ impl Planner {
             at: Some(source.at(path)),
             cause,
         };
-        if path.len() >= PATH_MAX - CRIU_ROOT {
+        if path.size() >= PATH_MAX - CRIU_ROOT {
             return Err(failed(RelRef::ROOT, Cause::TooLong));
         }
         for prefix in path.ancestors() {

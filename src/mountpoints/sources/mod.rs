@@ -244,12 +244,11 @@ impl Sources {
         if let Some(judged) = open.judged {
             return Ok(judged);
         }
-        let identity = match of_source.filter(|_| path.is_root()) {
-            Some(identity) => identity,
-            None => {
-                let inode = sys::inode(open.fd.as_fd()).map_err(Cause::system("fstat"))?;
-                inode.identity
-            }
+        let identity = if let Some(identity) = of_source.filter(|_| path.is_root()) {
+            identity
+        } else {
+            let inode = sys::inode(open.fd.as_fd()).map_err(Cause::system("fstat"))?;
+            inode.identity
         };
         let file_system = sys::file_system(open.fd.as_fd()).map_err(Cause::system("fstatfs"))?;
         let judged = Judged {
