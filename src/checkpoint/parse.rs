@@ -223,4 +223,38 @@ mod tests {
             assert!(error.contains("magic number"), "{error}");
         }
     }
+    /// Gives its bytes after an interruption, and then an I/O error.
+    struct Odd<'a> {
+        bytes: &'a [u8],
+        interrupted: bool,
+    }
+
+    impl io::Read for Odd<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            if !std::mem::replace(&mut self.interrupted, true) {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            if self.bytes.is_empty() {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            self.bytes.read(out)
+        }
+    }
+
+    #[test]
+    fn an_image_that_can_not_be_read_is_none_that_ends() {
+        let magic = [COMMON_MAGIC.to_le_bytes(), MOUNTS_MAGIC.to_le_bytes()].concat();
+        // Behind the magic numbers, in the length of an entry, and in the entry.
+        for tail in [&[][..], &[1], &[9, 0, 0, 0, 1]] {
+            let image = [&magic[..], tail].concat();
+            let odd = Odd {
+                bytes: &image,
+                interrupted: false,
+            };
+            let file = Path::new("mountpoints-1.img");
+            let read = read_image(io::BufReader::new(odd), file, &mut Budget::default());
+            let error = read.unwrap_err().to_string();
+            assert_eq!(error, "mountpoints-1.img: read: I/O error (EIO)");
+        }
+    }
 }

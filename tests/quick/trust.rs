@@ -4,12 +4,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use serde_json::json;
 
 use crate::common::acting::{acted, with_volume, world};
 use crate::common::mount_image::{checkpoint, container, entry};
-use crate::common::{AsCriu, premount};
+use crate::common::{AsCriu, make_fifo, premount};
 
 #[test]
 fn nothing_in_a_checkpoint_says_where_anything_is_made() {
@@ -112,6 +114,23 @@ fn the_configuration_beside_the_images_has_to_fit_them() {
             "{ended:?}"
         );
         assert!(!acted(&world), "{entries:?}");
+    }
+}
+
+/// Neither is waited for: a FIFO for its other end, a socket for anybody.
+#[test]
+fn a_configuration_that_is_no_file_is_not_taken() {
+    let socket = |path: &Path| drop(UnixDatagram::bind(path).unwrap());
+    let kinds: [&dyn Fn(&Path); 2] = [&make_fifo, &socket];
+    for put in kinds {
+        let world = with_volume();
+        let config = world.path("bundle/config.json");
+        fs::remove_file(&config).unwrap();
+        put(&config);
+        let ended = premount(&[], world.state().as_bytes(), &[]);
+        assert_eq!(ended.status, 0, "{ended:?}");
+        let said = "config.json is not a regular file\n";
+        assert!(ended.stderr.ends_with(said), "{ended:?}");
     }
 }
 

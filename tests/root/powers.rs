@@ -122,8 +122,7 @@ fn one_refusal_takes_no_power_from_the_next() {
 /// The groups of who calls are none of its groups.
 #[test]
 fn a_group_of_the_callers_opens_nothing() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to give a directory away");
+    if skipped_without_root("give a directory away") {
         return;
     }
     let apply = |owner: u32| {
@@ -141,4 +140,25 @@ fn a_group_of_the_callers_opens_nothing() {
     };
     assert_eq!(apply(FIRST), (0, true));
     assert_eq!(apply(0), (1, false));
+}
+
+/// setfsuid(2) and setfsgid(2) have no error of their own: that one of them did nothing has to be found out.
+#[test]
+fn a_caller_that_can_take_the_user_or_the_group_alone_makes_nothing() {
+    if skipped_without_root("have one power and not the other") {
+        return;
+    }
+    for lacks in ["-setuid", "-setgid"] {
+        let world = world(&[("vol", FIRST, FIRST, 0o777)], &["made"]);
+        let call = Command::new("setpriv")
+            .args(["--bounding-set", lacks, "--"])
+            .arg(common::binary())
+            .args(["apply", "--bundle", &world.bundle()])
+            .stdin(Stdio::null())
+            .output();
+        let ended = ended(&call.unwrap());
+        assert_eq!(ended.status, 1, "{lacks}: {ended:?}");
+        assert!(ended.stderr.contains("(EPERM)"), "{lacks}: {ended:?}");
+        assert!(world.tree("vol").is_empty(), "{lacks}: {ended:?}");
+    }
 }

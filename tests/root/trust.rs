@@ -4,9 +4,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::common::acting::{acted, with_volume};
-use crate::common::{AsCriu, World, premount, skipped_without_root};
+use crate::common::{AsCriu, World, binary, output_within, premount, skipped_without_root};
 
 /// What somebody else does to a world.
 type Tampering<'a> = &'a dyn Fn(&World);
@@ -65,4 +67,40 @@ fn a_configuration_that_others_can_have_written_is_not_taken() {
     chmod(&world.path(""), 0o1777);
     let ended = AsCriu::restores(&world).call(&[]);
     assert!(ended.status == 0 && acted(&world), "{ended:?}");
+}
+
+/// Above a rootless engine's directories are those of the host's root, which it has no number for. With
+/// numbers for all it is a user as any other.
+#[test]
+fn nobody_s_directory_is_not_trusted_where_nobody_is_a_user() {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    if skipped_without_root("give a directory away") {
+        return;
+    }
+    if !map.contains("4294967295") {
+        println!("skipped: nobody is no user here");
+        return;
+    }
+    let world = with_volume();
+    std::os::unix::fs::chown(world.path(""), Some(65534), None).unwrap();
+    let ended = premount(&[], world.state().as_bytes(), &[]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(ended.stderr.contains("belongs to user 65534"), "{ended:?}");
+    assert!(!acted(&world), "{ended:?}");
+    // And one that is nobody's where it is asked, since the namespace has no number for its owner.
+    let child = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--"])
+        .arg(binary())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let patience = Duration::from_secs(60);
+    let output = output_within(patience, child.unwrap(), world.state().as_bytes());
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("unshare failed") {
+        println!("skipped: no user namespaces here: {said}");
+        return;
+    }
+    assert!(output.status.success() && acted(&world), "{said}");
 }

@@ -92,25 +92,6 @@ fn images_of_too_many_mounts_get_nothing_even_if_all_is_there() {
     assert_eq!(world.tree("vol").len(), 10_001);
 }
 
-/// CRIU asks for `/tmp/.criu.mntns.XXXXXX/mnt-0000000003/PATH`.
-#[test]
-fn a_path_that_criu_could_not_ask_for_is_not_made() {
-    for (length, is_made) in [(4055, true), (4056, false)] {
-        let mut path = "d/".repeat(length / 2);
-        path.truncate(length);
-        if path.ends_with('/') {
-            path.replace_range(length - 1.., "d");
-        }
-        let mut entries = container();
-        entries.push(entry(3, 2, 9, "/", &format!("/data/{path}")));
-        let world = world(&entries);
-        let ended = AsCriu::restores(&world).call(&[]);
-        assert_eq!(ended.status, 0, "{ended:?}");
-        assert_eq!(world.path("vol/d").is_dir(), is_made, "{length}: {ended:?}");
-        assert!(world.path("vol/configured").is_dir());
-    }
-}
-
 #[test]
 fn a_configuration_that_lacks_too_much_is_made_as_far_as_it_goes() {
     let mut world = World::new();

@@ -191,9 +191,12 @@ fn a_link_that_is_copied_is_no_mount_and_one_that_is_not_followed_is_a_file() {
 /// path_resolution(7): 40 links, and no more.
 #[test]
 fn forty_links_are_followed_and_no_more() {
-    for (links, ends) in [(40, 0), (41, 1)] {
+    for (links, ends, part_is_known) in [(40, 0, false), (41, 1, false), (41, 1, true)] {
         let mut world = World::new();
         world.directory("bundle/rootfs/end");
+        if part_is_known {
+            world.tmpfs("/l20/w");
+        }
         world.link("bundle/rootfs/l1", "end");
         for number in 2..=links {
             world.link(
@@ -230,4 +233,119 @@ fn a_mount_on_the_way_of_a_link_turns_it() {
     assert_eq!(world.tree("bundle/rootfs/real"), ["d deep", "d deep/a"]);
     assert_eq!(world.tree("over"), ["d deep", "d deep/b"]);
     assert_eq!(world.tree("last"), ["d c"]);
+}
+
+/// Nor does the kernel's own `..` say where it leads: it knows nothing of the mounts to come.
+#[test]
+fn a_link_to_the_directory_above_leads_to_that_very_place() {
+    let mut world = World::new();
+    world.directory("vol/sub");
+    world.link("vol/sub/up", "..");
+    world.directory("over");
+    let source = world.path("vol");
+    world.mount(json!({"destination": "/data/x", "source": source, "options": ["bind"]}));
+    world.bind("over", "/data/x/sub/up");
+    world.tmpfs("/data/x/made");
+    apply(&world);
+    assert_eq!(world.tree("over"), ["d made"]);
+    let report = world.json("check");
+    assert_eq!(report["mounts"][1]["resolved"], "/data/x");
+}
+
+#[test]
+fn a_mount_before_the_mount_that_a_link_leads_through_turns_it() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/real/deep/m");
+    world.link("bundle/rootfs/l", "real/deep/m/end");
+    world.directory("m/end");
+    world.directory("over/deep/m/end");
+    world.bind("m", "/real/deep/m");
+    world.tmpfs("/l/a");
+    world.bind("over", "/real");
+    world.tmpfs("/l/b");
+    apply(&world);
+    assert_eq!(world.tree("m"), ["d end", "d end/a"]);
+    assert_eq!(world.tree("over/deep/m"), ["d end", "d end/b"]);
+}
+
+#[test]
+fn a_mount_behind_the_end_of_a_link_is_not_its_end() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/real");
+    world.link("bundle/rootfs/l", "real");
+    world.directory("m");
+    world.bind("m", "/real/m");
+    world.tmpfs("/l/m/a");
+    world.tmpfs("/l/b");
+    apply(&world);
+    assert_eq!(world.tree("bundle/rootfs/real"), ["d b", "d m"]);
+    assert_eq!(world.tree("m"), ["d a"]);
+}
+
+#[test]
+fn a_way_through_what_is_missing_is_walked_anew() {
+    let mut world = World::new();
+    world.directory("vol");
+    world.file("f");
+    world.bind("vol", "/one");
+    world.bind("vol", "/two");
+    world.link("source", "x/../..");
+    let source = world.path("source");
+    world.mount(
+        json!({"destination": "/two/m/l", "type": "bind", "source": source,
+                       "options": ["bind", "copy-symlink"]}),
+    );
+    world.tmpfs("/two/m/l/a");
+    // What is to be a file is no way any more.
+    world.bind("f", "/one/m/x");
+    world.tmpfs("/two/m/l/b");
+    let ended = world.premount("apply");
+    assert_eq!(
+        (ended.status, ended.stderr.lines().count()),
+        (1, 1),
+        "{ended:?}"
+    );
+    let said = "mount /two/m/l/b: something that is not a directory is in the way: ";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+    assert_eq!(world.tree("vol"), ["d a", "d m", "f m/x"]);
+}
+
+/// The texts of links and what comes behind them are no longer together than two paths can be.
+#[test]
+fn a_way_through_links_has_8191_bytes_at_most() {
+    for (slash, ends) in [("", 0), ("/", 1)] {
+        let mut world = World::new();
+        world.directory("bundle/rootfs/real");
+        world.link("bundle/rootfs/l1", &format!("l2/{}.", "./".repeat(2045)));
+        let text = format!("{}{slash}real", "./".repeat(548));
+        world.link("bundle/rootfs/l2", &text);
+        let name = "n".repeat(249);
+        let behind = [name.as_str(); 12].join("/");
+        // What is left of the first text, a slash, and what comes behind the link.
+        assert_eq!(4091 + 1 + behind.len() + text.len(), 8191 + slash.len());
+        world.tmpfs(&format!("/l1/{behind}"));
+        let ended = world.premount("apply");
+        assert_eq!(ended.status, ends, "{ended:?}");
+        let is_too_long = ended.stderr.contains("the path is too long");
+        assert_eq!(is_too_long, ends == 1, "{ended:?}");
+        let made = world.path("bundle/rootfs/real").join(behind);
+        assert_eq!(made.is_dir(), ends == 0, "{ended:?}");
+    }
+}
+
+#[test]
+fn a_link_that_was_the_second_on_a_way_counts_for_one() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/end/real");
+    world.link("bundle/rootfs/first", "second");
+    world.link("bundle/rootfs/second", "end");
+    world.link("bundle/rootfs/end/l1", "real");
+    for number in 2..=39 {
+        let text = format!("l{}", number - 1);
+        world.link(&format!("bundle/rootfs/end/l{number}"), &text);
+    }
+    world.tmpfs("/first/x");
+    world.tmpfs("/second/l39/x");
+    apply(&world);
+    assert_eq!(world.tree("bundle/rootfs/end/real"), ["d x"]);
 }

@@ -137,6 +137,43 @@ fn one_place_can_not_be_both_kinds() {
 }
 
 #[test]
+fn what_will_be_a_file_is_no_way() {
+    let mut world = World::new();
+    world.directory("a");
+    world.file("f");
+    world.bind("a", "/one");
+    world.bind("a", "/two");
+    world.bind("f", "/one/x");
+    world.tmpfs("/two/x/y");
+    for command in ["plan", "check", "apply"] {
+        let ended = world.premount(command);
+        assert_eq!(ended.status, 1);
+        let said = "mount /two/x/y: something that is not a directory is in the way: ";
+        let said = format!("{said}{}: ", world.path("a/x").display());
+        assert!(ended.stderr.contains(&said), "{command}: {ended:?}");
+    }
+    assert_eq!(world.tree("a"), ["f x"]);
+}
+
+#[test]
+fn what_fails_in_a_source_to_come_is_named_by_its_host_path() {
+    let mut world = World::new();
+    world.directory("vol");
+    world.file("f");
+    world.bind("vol", "/data");
+    world.tmpfs("/data/deep/made");
+    world.bind("vol/deep/made", "/one");
+    world.bind("vol/deep/made", "/two");
+    world.bind("f", "/one/x");
+    world.tmpfs("/two/x");
+    let ended = world.premount("apply");
+    assert_eq!(ended.status, 1, "{ended:?}");
+    let said = "mount /two/x: the mountpoint has to be a directory, and a file is there: ";
+    let said = format!("{said}{}: ", world.path("vol/deep/made/x").display());
+    assert!(ended.stderr.contains(&said), "{ended:?}");
+}
+
+#[test]
 fn what_lies_below_a_kernel_file_system_is_not_judged() {
     let mut world = World::new();
     world.file("f");
