@@ -92,6 +92,20 @@ fn the_hook_says_a_line_an_inode_and_a_line_for_the_sum() {
 }
 
 #[test]
+fn the_log_has_room_for_the_longest_paths() {
+    let mut world = world();
+    world.directory("source");
+    world.bind("source", "/volume");
+    let deep = [&*"n".repeat(240); 9].join("/");
+    world.tmpfs(&format!("/volume/{deep}"));
+    let ended = premount(&[], world.state().as_bytes(), &[]);
+    assert!(world.path("source").join(deep).is_dir(), "{ended:?}");
+    let lines = ended.stderr.matches(" INFO premount: created directory ");
+    assert_eq!(lines.count(), 11, "{ended:?}");
+    assert!(!ended.stderr.contains("not listed"), "{ended:?}");
+}
+
+#[test]
 fn a_first_start_is_never_failed() {
     let mut world = world();
     world.directory("vol");

@@ -188,6 +188,26 @@ fn a_link_that_is_copied_is_no_mount_and_one_that_is_not_followed_is_a_file() {
     );
 }
 
+#[test]
+fn a_mount_that_follows_no_link_is_wanted_as_what_is_there_and_follows_links_on_its_way() {
+    let mut world = World::new();
+    world.directory("vol/real/there");
+    world.link("vol/link", "real");
+    world.bind("vol", "/data");
+    let source = world.path("vol");
+    for destination in ["/data/missing", "/data/link/there"] {
+        world.mount(
+            json!({"destination": destination, "type": "bind", "source": source,
+                   "options": ["bind", "dest-nofollow"]}),
+        );
+    }
+    let report = world.json("apply");
+    assert_eq!(report["mounts"][1]["status"], "kind-unknown");
+    assert_eq!(report["mounts"][2]["status"], "present");
+    assert_eq!(report["mounts"][2]["resolved"], "/data/real/there");
+    assert_eq!(world.tree("vol"), ["d real", "d real/there", "l link"]);
+}
+
 /// path_resolution(7): 40 links, and no more.
 #[test]
 fn forty_links_are_followed_and_no_more() {
