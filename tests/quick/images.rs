@@ -93,6 +93,24 @@ fn what_comes_too_late_in_the_configuration_is_made_where_the_checkpoint_has_it(
     assert_eq!(call(&world, "check").status, 0);
 }
 
+/// crun binds one empty directory of its own over each that is masked.
+#[test]
+fn what_the_empty_directory_of_crun_hides_is_a_directory() {
+    let masked = |id, root: &str, key: &str, at: &str| MountEntry {
+        ext_key: Some(key.into()),
+        ..entry(id, 2, 9, root, at)
+    };
+    let (shown, named) = ("/crun/c1/.empty-directory", "/run/crun/c1/.empty-directory");
+    let mut entries = container();
+    entries.push(masked(3, shown, named, "/data/hidden"));
+    entries.push(masked(4, "/crun/c1/other", named, "/data/shows-another"));
+    entries.push(masked(5, shown, "/run/other", "/data/has-another-name"));
+    let world = world(&entries);
+    let applied = call(&world, "apply");
+    assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
+    assert_eq!(world.tree("vol"), ["d hidden", "f file"]);
+}
+
 #[test]
 fn a_link_where_the_checkpoint_has_none_is_no_way() {
     let mut entries = container();

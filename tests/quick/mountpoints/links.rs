@@ -71,6 +71,18 @@ fn a_dangling_link_leads_to_what_is_made_there() {
 }
 
 #[test]
+fn dot_dot_in_what_is_missing_leads_to_what_is_missing() {
+    let mut world = World::new();
+    world.link("bundle/rootfs/link", "gone/deep/../kept");
+    world.tmpfs("/link");
+    apply(&world);
+    assert_eq!(
+        world.tree("bundle/rootfs"),
+        ["d gone", "d gone/kept", "l link"]
+    );
+}
+
+#[test]
 fn a_link_leads_through_the_mounts_that_stand_before_it() {
     let mut world = World::new();
     world.directory("a");

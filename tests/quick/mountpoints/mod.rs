@@ -25,7 +25,9 @@ fn apply(world: &World) {
         .stdout
         .lines()
         .filter_map(|line| line.strip_prefix("missing "));
-    assert_eq!(lacked.collect::<Vec<_>>(), made.collect::<Vec<_>>());
+    let lacked: Vec<_> = lacked.collect();
+    assert_eq!(lacked, made.collect::<Vec<_>>());
+    assert_eq!(missing.status, i32::from(!lacked.is_empty()));
     let before = world.state_of_all();
     assert_eq!(world.premount("check").status, 0);
     assert_eq!(world.premount("apply").status, 0);
