@@ -36,7 +36,7 @@ pub use trigger::criu_script::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_befo
 /// For premount's own tests, benchmarks and fuzz targets: not part of the interface.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::checkpoint::{Namespace, archive, parse};
+    pub use crate::checkpoint::{MountImage, Namespace, archive, parse};
     pub use crate::escape::{Escaped, Quoted};
     pub use crate::mountpoints::budget::Budget;
     pub use crate::mountpoints::create::create;

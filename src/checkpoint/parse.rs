@@ -223,7 +223,6 @@ mod tests {
             assert!(error.contains("magic number"), "{error}");
         }
     }
-
     /// Gives its bytes after an interruption, and then an I/O error.
     struct Odd<'a> {
         bytes: &'a [u8],

@@ -251,11 +251,11 @@ impl Pass<'_, '_> {
                 // Nothing else is created in it: a long path takes one open directory at a time.
                 frame.directory = Directory::Closed;
             }
-            stack.push(Frame::new(inodes, node, Directory::Open(child)));
-            let oldest = stack.len().checked_sub(OPEN_AT_ONCE + 1);
+            let oldest = stack.len().checked_sub(OPEN_AT_ONCE);
             if let Some(frame) = oldest.and_then(|oldest| stack.get_mut(oldest)) {
                 frame.directory = Directory::Closed;
             }
+            stack.push(Frame::new(inodes, node, Directory::Open(child)));
         }
         Ok(())
     }

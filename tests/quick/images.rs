@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use premount::internals::{Namespace, parse};
+use premount::internals::{MountImage, parse};
 use prost::Message;
 
 use crate::common::mount_image::{MountEntry, container, entry, image};
@@ -93,6 +93,24 @@ fn what_comes_too_late_in_the_configuration_is_made_where_the_checkpoint_has_it(
     assert_eq!(call(&world, "check").status, 0);
 }
 
+/// crun binds one empty directory of its own over each that is masked.
+#[test]
+fn what_the_empty_directory_of_crun_hides_is_a_directory() {
+    let masked = |id, root: &str, key: &str, at: &str| MountEntry {
+        ext_key: Some(key.into()),
+        ..entry(id, 2, 9, root, at)
+    };
+    let (shown, named) = ("/crun/c1/.empty-directory", "/run/crun/c1/.empty-directory");
+    let mut entries = container();
+    entries.push(masked(3, shown, named, "/data/hidden"));
+    entries.push(masked(4, "/crun/c1/other", named, "/data/shows-another"));
+    entries.push(masked(5, shown, "/run/other", "/data/has-another-name"));
+    let world = world(&entries);
+    let applied = call(&world, "apply");
+    assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
+    assert_eq!(world.tree("vol"), ["d hidden", "f file"]);
+}
+
 #[test]
 fn a_link_where_the_checkpoint_has_none_is_no_way() {
     let mut entries = container();
@@ -104,6 +122,76 @@ fn a_link_where_the_checkpoint_has_none_is_no_way() {
     assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
     assert!(applied.stdout.contains("1 not inspected"), "{applied:?}");
     assert!(world.tree("outside").is_empty());
+}
+
+#[test]
+fn what_can_not_be_had_for_one_mount_of_the_workload_is_told_and_the_rest_made() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/file"));
+    entries.push(entry(4, 2, 9, "/", "/data/file/below"));
+    entries.push(entry(5, 2, 9, "/", "/data/made"));
+    let world = world(&entries);
+    let applied = call(&world, "apply");
+    assert_eq!(
+        (applied.status, applied.stderr.lines().count()),
+        (1, 2),
+        "{applied:?}"
+    );
+    let file = world.path("vol/file").to_str().unwrap().to_owned();
+    for said in [
+        "mount /data/file: the mountpoint has to be a directory, and a file is there: ",
+        "mount /data/file/below: something that is not a directory is in the way: ",
+    ] {
+        let said = format!("{said}{file}: ");
+        assert!(applied.stderr.contains(&said), "{said}: {applied:?}");
+    }
+    assert_eq!(world.tree("vol"), ["d made", "f file"]);
+}
+
+#[test]
+fn of_a_checkpoint_that_wants_too_much_nothing_is_made() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/a/b"));
+    entries.push(entry(4, 2, 9, "/", "/data/c/d"));
+    let world = world(&entries);
+    let (bundle, images) = (world.bundle(), world.path("images"));
+    let apply = |most: &str| {
+        let images = images.to_str().unwrap();
+        let arguments = ["apply", "--bundle", &bundle, "--images", images];
+        premount(
+            &[&arguments[..], &["--max-inodes", most]].concat(),
+            b"",
+            &[],
+        )
+    };
+    let applied = apply("3");
+    assert_eq!(
+        (applied.status, applied.stderr.lines().count()),
+        (1, 1),
+        "{applied:?}"
+    );
+    assert!(
+        applied.stderr.contains("needs more than 3 inodes"),
+        "{applied:?}"
+    );
+    assert_eq!(world.tree("vol"), ["f file"]);
+    assert_eq!(apply("4").status, 0);
+    assert_eq!(world.tree("vol").len(), 5);
+}
+
+/// CRIU asks for `/tmp/.criu.mntns.XXXXXX/mnt-0000000003/PATH`.
+#[test]
+fn a_path_that_criu_could_not_ask_for_is_not_made() {
+    for (length, is_made) in [(4055, true), (4056, false)] {
+        // 15 names of 255 bytes, and what is left.
+        let path = format!("{}/", "n".repeat(255)).repeat(15) + &"n".repeat(length - 3840);
+        let mut entries = container();
+        entries.push(entry(3, 2, 9, "/", &format!("/data/{path}")));
+        let world = world(&entries);
+        let applied = call(&world, "apply");
+        assert_eq!(applied.status, i32::from(!is_made), "{applied:?}");
+        assert_eq!(world.path("vol").join(path).is_dir(), is_made, "{length}");
+    }
 }
 
 #[test]
@@ -198,6 +286,96 @@ fn sixteen_thousand_mounts_and_huge_strings_are_taken_in_time() {
     );
 }
 
+/// The mounts of an image, or why it is refused.
+fn parsed(entries: &[MountEntry]) -> Result<Vec<MountImage>, String> {
+    let parsed = parse(&image(entries), Path::new("mountpoints-1.img"));
+    parsed
+        .map(|namespace| namespace.mounts)
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_entry_has_64_kib_at_most() {
+    let with = |length: usize| {
+        let options = vec![b'o'; length];
+        MountEntry {
+            options,
+            ..entry(1, 0, 1, "/", "/")
+        }
+    };
+    let rest = with(60_000).encoded_len() - 60_000;
+    assert_eq!(parsed(&[with(65_536 - rest)]).unwrap().len(), 1);
+    let refused = parsed(&[with(65_537 - rest)]).unwrap_err();
+    assert!(refused.contains("entry 0: too long"), "{refused}");
+}
+
+#[test]
+fn a_file_system_that_criu_has_no_number_for_is_called_by_its_name() {
+    let (longest, longer) = ("n".repeat(255), "n".repeat(256));
+    for (fstype, name, called) in [
+        (5, Some("other"), "tmpfs"),
+        (0, Some("fuse.x"), "fuse.x"),
+        (0, None, "other"),
+        (16, Some("fuse.x"), "fuse.x"),
+        (99, Some("fuse.x"), "fuse.x"),
+        (0, Some(longest.as_str()), &longest),
+        (0, Some(longer.as_str()), "other"),
+    ] {
+        let mount = MountEntry {
+            fstype,
+            fsname: name.map(Into::into),
+            ..entry(1, 0, 1, "/", "/")
+        };
+        assert_eq!(parsed(&[mount]).unwrap()[0].file_system, called, "{fstype}");
+    }
+}
+
+#[test]
+fn images_of_too_much_are_refused() {
+    let refused = |entries: &[MountEntry], limit: &str| {
+        let error = parsed(entries).unwrap_err();
+        assert!(
+            error.contains(&format!("more than {limit} in the")),
+            "{error}"
+        );
+    };
+    let mounts = vec![entry(1, 0, 1, "/", "/x"); 1 << 14];
+    assert_eq!(parsed(&mounts).unwrap().len(), 1 << 14);
+    let one_more = [&mounts[..], &mounts[..1]].concat();
+    refused(&one_more, "16384 mounts");
+    let named = MountEntry {
+        ext_key: Some(vec![b'k'; 60_000]),
+        ..entry(1, 0, 1, "/", "/")
+    };
+    let named = vec![named; 18];
+    assert_eq!(parsed(&named[1..]).unwrap().len(), 17);
+    refused(&named, "1048576 bytes of names of mounts");
+    // Each of a thousand directories by its own path, below what the parent shows: 1.2 MB for a mount.
+    let deep = entry(2, 1, 2, "/", &"/d".repeat(1000));
+    let mut deep = vec![deep; 7];
+    deep.push(entry(1, 0, 1, &format!("/{}", "r".repeat(100)), "/"));
+    assert_eq!(parsed(&deep[1..]).unwrap().len(), 7);
+    refused(&deep, "8388608 bytes of directories of mounts");
+}
+
+#[test]
+fn images_of_too_many_namespaces_are_refused() {
+    let world = world(&container());
+    for number in 100..1123 {
+        write(
+            &world,
+            &format!("mountpoints-{number}.img"),
+            &image(&container()),
+        );
+    }
+    assert_eq!(call(&world, "apply").status, 0);
+    write(&world, "mountpoints-1123.img", &image(&container()));
+    let ended = call(&world, "apply");
+    assert_eq!(ended.status, 2, "{ended:?}");
+    let said = "more than 1024 mount namespaces in the images";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+}
+
 #[test]
 fn images_that_are_none_are_refused_by_hand_and_passed_over_in_a_restore() {
     let world = world(&container());
@@ -276,190 +454,4 @@ fn names_that_are_no_utf8_are_made_as_they_are() {
         .path("vol")
         .join(std::ffi::OsStr::from_bytes(&[0xff; 250]));
     assert!(made.is_dir());
-}
-
-#[test]
-fn what_can_not_be_had_for_one_mount_of_the_workload_is_told_and_the_rest_made() {
-    let mut entries = container();
-    entries.push(entry(3, 2, 9, "/", "/data/file"));
-    entries.push(entry(4, 2, 9, "/", "/data/file/below"));
-    entries.push(entry(5, 2, 9, "/", "/data/made"));
-    let world = world(&entries);
-    let applied = call(&world, "apply");
-    assert_eq!(
-        (applied.status, applied.stderr.lines().count()),
-        (1, 2),
-        "{applied:?}"
-    );
-    let file = world.path("vol/file").to_str().unwrap().to_owned();
-    for said in [
-        "mount /data/file: the mountpoint has to be a directory, and a file is there: ",
-        "mount /data/file/below: something that is not a directory is in the way: ",
-    ] {
-        let said = format!("{said}{file}: ");
-        assert!(applied.stderr.contains(&said), "{said}: {applied:?}");
-    }
-    assert_eq!(world.tree("vol"), ["d made", "f file"]);
-}
-
-#[test]
-fn of_a_checkpoint_that_wants_too_much_nothing_is_made() {
-    let mut entries = container();
-    entries.push(entry(3, 2, 9, "/", "/data/a/b"));
-    entries.push(entry(4, 2, 9, "/", "/data/c/d"));
-    let world = world(&entries);
-    let (bundle, images) = (world.bundle(), world.path("images"));
-    let apply = |most: &str| {
-        let images = images.to_str().unwrap();
-        let arguments = ["apply", "--bundle", &bundle, "--images", images];
-        premount(
-            &[&arguments[..], &["--max-inodes", most]].concat(),
-            b"",
-            &[],
-        )
-    };
-    let applied = apply("3");
-    assert_eq!(
-        (applied.status, applied.stderr.lines().count()),
-        (1, 1),
-        "{applied:?}"
-    );
-    assert!(
-        applied.stderr.contains("needs more than 3 inodes"),
-        "{applied:?}"
-    );
-    assert_eq!(world.tree("vol"), ["f file"]);
-    assert_eq!(apply("4").status, 0);
-    assert_eq!(world.tree("vol").len(), 5);
-}
-
-/// CRIU asks for `/tmp/.criu.mntns.XXXXXX/mnt-0000000003/PATH`.
-#[test]
-fn a_path_that_criu_could_not_ask_for_is_not_made() {
-    for (length, is_made) in [(4055, true), (4056, false)] {
-        // 15 names of 255 bytes, and what is left.
-        let path = format!("{}/", "n".repeat(255)).repeat(15) + &"n".repeat(length - 3840);
-        let mut entries = container();
-        entries.push(entry(3, 2, 9, "/", &format!("/data/{path}")));
-        let world = world(&entries);
-        let applied = call(&world, "apply");
-        assert_eq!(applied.status, i32::from(!is_made), "{applied:?}");
-        assert_eq!(world.path("vol").join(path).is_dir(), is_made, "{length}");
-    }
-}
-
-/// An image's mount namespace, or why it is refused.
-fn parsed(entries: &[MountEntry]) -> Result<Namespace, String> {
-    let parsed = parse(&image(entries), Path::new("mountpoints-1.img"));
-    parsed.map_err(|error| error.to_string())
-}
-
-#[test]
-fn an_entry_has_64_kib_at_most() {
-    let with = |length: usize| {
-        let options = vec![b'o'; length];
-        MountEntry {
-            options,
-            ..entry(1, 0, 1, "/", "/")
-        }
-    };
-    let rest = with(60_000).encoded_len() - 60_000;
-    assert_eq!(parsed(&[with(65_536 - rest)]).unwrap().mounts.len(), 1);
-    let refused = parsed(&[with(65_537 - rest)]).unwrap_err();
-    assert!(refused.contains("entry 0: too long"), "{refused}");
-}
-
-#[test]
-fn a_file_system_that_criu_has_no_number_for_is_called_by_its_name() {
-    let (longest, longer) = ("n".repeat(255), "n".repeat(256));
-    for (fstype, name, called) in [
-        (5, Some("other"), "tmpfs"),
-        (0, Some("fuse.x"), "fuse.x"),
-        (0, None, "other"),
-        (16, Some("fuse.x"), "fuse.x"),
-        (99, Some("fuse.x"), "fuse.x"),
-        (0, Some(longest.as_str()), &longest),
-        (0, Some(longer.as_str()), "other"),
-    ] {
-        let mount = MountEntry {
-            fstype,
-            fsname: name.map(Into::into),
-            ..entry(1, 0, 1, "/", "/")
-        };
-        assert_eq!(
-            parsed(&[mount]).unwrap().mounts[0].file_system,
-            called,
-            "{fstype}"
-        );
-    }
-}
-
-#[test]
-fn images_of_too_much_are_refused() {
-    let refused = |entries: &[MountEntry], limit: &str| {
-        let error = parsed(entries).unwrap_err();
-        assert!(
-            error.contains(&format!("more than {limit} in the")),
-            "{error}"
-        );
-    };
-    let mounts = vec![entry(1, 0, 1, "/", "/x"); 1 << 14];
-    assert_eq!(parsed(&mounts).unwrap().mounts.len(), 1 << 14);
-    let one_more = [&mounts[..], &mounts[..1]].concat();
-    refused(&one_more, "16384 mounts");
-    let named = MountEntry {
-        ext_key: Some(vec![b'k'; 60_000]),
-        ..entry(1, 0, 1, "/", "/")
-    };
-    let named = vec![named; 18];
-    assert_eq!(parsed(&named[1..]).unwrap().mounts.len(), 17);
-    refused(&named, "1048576 bytes of names of mounts");
-    // Each of a thousand directories by its own path, below what the parent shows: 1.2 MB for a mount.
-    let deep = entry(2, 1, 2, "/", &"/d".repeat(1000));
-    let mut deep = vec![deep; 7];
-    deep.push(entry(1, 0, 1, &format!("/{}", "r".repeat(100)), "/"));
-    assert_eq!(parsed(&deep[1..]).unwrap().mounts.len(), 7);
-    refused(&deep, "8388608 bytes of directories of mounts");
-}
-
-#[test]
-fn images_of_too_many_namespaces_are_refused() {
-    let world = world(&container());
-    for number in 100..1123 {
-        write(
-            &world,
-            &format!("mountpoints-{number}.img"),
-            &image(&container()),
-        );
-    }
-    assert_eq!(call(&world, "apply").status, 0);
-    write(&world, "mountpoints-1123.img", &image(&container()));
-    let ended = call(&world, "apply");
-    assert_eq!(ended.status, 2, "{ended:?}");
-    let said = "more than 1024 mount namespaces in the images";
-    assert!(ended.stderr.contains(said), "{ended:?}");
-}
-
-/// crun binds an empty directory of its own over masked directories, whatever the configuration says.
-#[test]
-fn the_empty_directory_of_crun_s_is_a_directory() {
-    let empty = "/crun/.empty-directory";
-    for (root, key, is_made) in [
-        (empty, "/run/crun/.empty-directory", true),
-        (empty, "/other", false),
-        ("/other", "/run/crun/.empty-directory", false),
-        (
-            "/.empty-directory/below",
-            "/run/crun/.empty-directory",
-            false,
-        ),
-    ] {
-        let mut masked = entry(3, 2, 9, root, "/data/masked");
-        masked.ext_key = Some(key.into());
-        let mut entries = container();
-        entries.push(masked);
-        let world = world(&entries);
-        call(&world, "apply");
-        assert_eq!(world.path("vol/masked").is_dir(), is_made, "{root} {key}");
-    }
 }

@@ -92,6 +92,45 @@ fn the_hook_says_a_line_an_inode_and_a_line_for_the_sum() {
 }
 
 #[test]
+fn the_log_has_room_for_the_longest_paths() {
+    let mut world = world();
+    world.directory("source");
+    world.bind("source", "/volume");
+    let deep = [&*"n".repeat(240); 9].join("/");
+    world.tmpfs(&format!("/volume/{deep}"));
+    let ended = premount(&[], world.state().as_bytes(), &[]);
+    assert!(world.path("source").join(deep).is_dir(), "{ended:?}");
+    let lines = ended.stderr.matches(" INFO premount: created directory ");
+    assert_eq!(lines.count(), 11, "{ended:?}");
+    assert!(!ended.stderr.contains("not listed"), "{ended:?}");
+}
+
+#[test]
+fn the_log_ends_and_says_how_much_it_leaves_out() {
+    let mut world = world();
+    world.directory("source");
+    world.bind("source", "/volume");
+    let deep = [&*"n".repeat(250); 15].join("/");
+    let mut config = world.config();
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    for number in 0..580 {
+        let destination = format!("/volume/{deep}/{number}");
+        mounts.push(json!({"destination": destination, "type": "tmpfs"}));
+    }
+    world.write_config(&config);
+    let ended = premount(&[], world.state().as_bytes(), &[]);
+    assert_eq!(ended.status, 0);
+    let made = fs::read_dir(world.path("source").join(deep)).unwrap();
+    assert_eq!(made.count(), 580);
+    // Of /made, /volume, and what is in that.
+    let listed = ended.stderr.matches(" INFO premount: created directory ");
+    let left_out = 2 + 15 + 580 - listed.count();
+    assert!(left_out > 0, "all of it is listed");
+    let said = format!(" INFO premount: created {left_out} more that are not listed\n");
+    assert!(ended.stderr.contains(&said), "{left_out}");
+}
+
+#[test]
 fn a_first_start_is_never_failed() {
     let mut world = world();
     world.directory("vol");

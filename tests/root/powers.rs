@@ -122,8 +122,7 @@ fn one_refusal_takes_no_power_from_the_next() {
 /// The groups of who calls are none of its groups.
 #[test]
 fn a_group_of_the_callers_opens_nothing() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to give a directory away");
+    if skipped_without_root("give a directory away") {
         return;
     }
     let apply = |owner: u32| {
@@ -146,8 +145,7 @@ fn a_group_of_the_callers_opens_nothing() {
 /// setfsuid(2) and setfsgid(2) have no error of their own: that one of them did nothing has to be found out.
 #[test]
 fn a_caller_that_can_take_the_user_or_the_group_alone_makes_nothing() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to have one power and not the other");
+    if skipped_without_root("have one power and not the other") {
         return;
     }
     for lacks in ["-setuid", "-setgid"] {

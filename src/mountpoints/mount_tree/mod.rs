@@ -148,19 +148,13 @@ impl MountTree {
             } else {
                 Some(found.place.clone())
             };
-            if let (Backing::Tmpfs { .. }, There::Missing { existing }) =
-                (&parent.backing, found.there)
-            {
+            if let (Backing::Tmpfs { .. }, There::Missing { .. }) = (&parent.backing, found.there) {
                 let mut at = NodeId::TOP;
-                let depth = path.view().depth();
-                for (name, depth_here) in path.view().names().zip(1..) {
+                for name in path.view().names() {
                     at = parent.made.add(at, name);
-                    if depth_here == depth {
-                        parent.made.set(at, kind);
-                    } else if depth_here > existing {
-                        parent.made.set(at, MountpointKind::Directory);
-                    }
+                    parent.made.set(at, MountpointKind::Directory);
                 }
+                parent.made.set(at, kind);
             }
             parent.children.insert(path, id);
         }
@@ -177,11 +171,6 @@ impl MountTree {
     /// The text of the link that the runtime creates at a place, in the place of a mount.
     pub fn link_to_be(&self, place: &Place) -> Option<&[u8]> {
         self.links.get(place).map(Vec::as_slice)
-    }
-
-    /// Whether the runtime makes links.
-    pub fn has_links_to_be(&self) -> bool {
-        !self.links.is_empty()
     }
 
     /// What lies behind a mount.

@@ -71,6 +71,18 @@ fn a_dangling_link_leads_to_what_is_made_there() {
 }
 
 #[test]
+fn dot_dot_in_what_is_missing_leads_to_what_is_missing() {
+    let mut world = World::new();
+    world.link("bundle/rootfs/link", "gone/deep/../kept");
+    world.tmpfs("/link");
+    apply(&world);
+    assert_eq!(
+        world.tree("bundle/rootfs"),
+        ["d gone", "d gone/kept", "l link"]
+    );
+}
+
+#[test]
 fn a_link_leads_through_the_mounts_that_stand_before_it() {
     let mut world = World::new();
     world.directory("a");
@@ -186,6 +198,26 @@ fn a_link_that_is_copied_is_no_mount_and_one_that_is_not_followed_is_a_file() {
             "l there",
         ]
     );
+}
+
+#[test]
+fn a_mount_that_follows_no_link_is_wanted_as_what_is_there_and_follows_links_on_its_way() {
+    let mut world = World::new();
+    world.directory("vol/real/there");
+    world.link("vol/link", "real");
+    world.bind("vol", "/data");
+    let source = world.path("vol");
+    for destination in ["/data/missing", "/data/link/there"] {
+        world.mount(
+            json!({"destination": destination, "type": "bind", "source": source,
+                   "options": ["bind", "dest-nofollow"]}),
+        );
+    }
+    let report = world.json("apply");
+    assert_eq!(report["mounts"][1]["status"], "kind-unknown");
+    assert_eq!(report["mounts"][2]["status"], "present");
+    assert_eq!(report["mounts"][2]["resolved"], "/data/real/there");
+    assert_eq!(world.tree("vol"), ["d real", "d real/there", "l link"]);
 }
 
 /// path_resolution(7): 40 links, and no more.

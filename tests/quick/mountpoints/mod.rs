@@ -25,7 +25,9 @@ fn apply(world: &World) {
         .stdout
         .lines()
         .filter_map(|line| line.strip_prefix("missing "));
-    assert_eq!(lacked.collect::<Vec<_>>(), made.collect::<Vec<_>>());
+    let lacked: Vec<_> = lacked.collect();
+    assert_eq!(lacked, made.collect::<Vec<_>>());
+    assert_eq!(missing.status, i32::from(!lacked.is_empty()));
     let before = world.state_of_all();
     assert_eq!(world.premount("check").status, 0);
     assert_eq!(world.premount("apply").status, 0);
@@ -134,6 +136,43 @@ fn one_place_can_not_be_both_kinds() {
         );
     }
     assert_eq!(world.tree("a"), ["f x"]);
+}
+
+#[test]
+fn what_will_be_a_file_is_no_way() {
+    let mut world = World::new();
+    world.directory("a");
+    world.file("f");
+    world.bind("a", "/one");
+    world.bind("a", "/two");
+    world.bind("f", "/one/x");
+    world.tmpfs("/two/x/y");
+    for command in ["plan", "check", "apply"] {
+        let ended = world.premount(command);
+        assert_eq!(ended.status, 1);
+        let said = "mount /two/x/y: something that is not a directory is in the way: ";
+        let said = format!("{said}{}: ", world.path("a/x").display());
+        assert!(ended.stderr.contains(&said), "{command}: {ended:?}");
+    }
+    assert_eq!(world.tree("a"), ["f x"]);
+}
+
+#[test]
+fn what_fails_in_a_source_to_come_is_named_by_its_host_path() {
+    let mut world = World::new();
+    world.directory("vol");
+    world.file("f");
+    world.bind("vol", "/data");
+    world.tmpfs("/data/deep/made");
+    world.bind("vol/deep/made", "/one");
+    world.bind("vol/deep/made", "/two");
+    world.bind("f", "/one/x");
+    world.tmpfs("/two/x");
+    let ended = world.premount("apply");
+    assert_eq!(ended.status, 1, "{ended:?}");
+    let said = "mount /two/x: the mountpoint has to be a directory, and a file is there: ";
+    let said = format!("{said}{}: ", world.path("vol/deep/made/x").display());
+    assert!(ended.stderr.contains(&said), "{ended:?}");
 }
 
 #[test]
@@ -386,41 +425,4 @@ fn names_that_begin_alike_are_no_neighbours() {
         world.tree("vol"),
         ["d sub", "d sub/x", "d sub/x/y", "d sub/x/y/z", "d sub/x/yz"]
     );
-}
-
-#[test]
-fn what_will_be_a_file_is_no_way() {
-    let mut world = World::new();
-    world.directory("a");
-    world.file("f");
-    world.bind("a", "/one");
-    world.bind("a", "/two");
-    world.bind("f", "/one/x");
-    world.tmpfs("/two/x/y");
-    for command in ["plan", "check", "apply"] {
-        let ended = world.premount(command);
-        assert_eq!(ended.status, 1);
-        let said = "mount /two/x/y: something that is not a directory is in the way: ";
-        let said = format!("{said}{}: ", world.path("a/x").display());
-        assert!(ended.stderr.contains(&said), "{command}: {ended:?}");
-    }
-    assert_eq!(world.tree("a"), ["f x"]);
-}
-
-#[test]
-fn what_fails_in_a_source_to_come_is_named_by_its_host_path() {
-    let mut world = World::new();
-    world.directory("vol");
-    world.file("f");
-    world.bind("vol", "/data");
-    world.tmpfs("/data/deep/made");
-    world.bind("vol/deep/made", "/one");
-    world.bind("vol/deep/made", "/two");
-    world.bind("f", "/one/x");
-    world.tmpfs("/two/x");
-    let ended = world.premount("apply");
-    assert_eq!(ended.status, 1, "{ended:?}");
-    let said = "mount /two/x: the mountpoint has to be a directory, and a file is there: ";
-    let said = format!("{said}{}: ", world.path("vol/deep/made/x").display());
-    assert!(ended.stderr.contains(&said), "{ended:?}");
 }

@@ -147,6 +147,35 @@ fn a_copy_in_a_tmpfs_takes_nothing_from_it() {
 }
 
 #[test]
+fn a_tmpfs_has_what_is_made_there_for_earlier_mounts() {
+    let mut world = World::new();
+    world.directory("vol");
+    world.file("f");
+    world.link("source", "/data");
+    world.bind("vol", "/data");
+    world.tmpfs("/t");
+    world.bind("f", "/t/directory/file");
+    world.tmpfs("/t/directory/beside");
+    world.tmpfs("/t/directory/file/below");
+    // No link is copied to where a directory is.
+    let source = world.path("source");
+    world.mount(
+        json!({"destination": "/t/directory", "type": "bind", "source": source,
+               "options": ["bind", "copy-symlink"]}),
+    );
+    world.tmpfs("/t/directory/x");
+    let ended = world.premount("apply");
+    assert_eq!(
+        (ended.status, ended.stderr.lines().count()),
+        (1, 1),
+        "{ended:?}"
+    );
+    let said = "mount /t/directory/file/below: something that is not a directory is in the way";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+    assert!(world.tree("vol").is_empty());
+}
+
+#[test]
 fn a_link_that_is_copied_onto_a_tmpfs_is_one_unless_something_stands_there() {
     let mut world = World::new();
     world.directory("vol");
