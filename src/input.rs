@@ -2,13 +2,14 @@
 //! Bytes from files and pipes that somebody else wrote, bounded in size and in time.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
+use rustix::buffer::spare_capacity;
 
 use crate::error::Error;
 use crate::sys;
@@ -27,24 +28,22 @@ pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads an open regular file of `size` bytes, and at most `limit`. `path` is its name in errors.
-pub fn read_whole(mut file: File, size: u64, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if size == 0 || size > limit {
+pub fn read_whole(file: File, size: u64, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
+    let expected = usize::try_from(size).unwrap_or(usize::MAX);
+    if size == 0 || expected > limit {
         // A file of the kernel's own tells no size.
         return read_all(file, path, limit, 0);
     }
     // As long as it was a moment ago: one read, and none to hear that it is the end.
-    let mut bytes = vec![0; size];
-    let mut length = 0;
-    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
+    let mut bytes = Vec::with_capacity(expected);
+    while bytes.len() < expected {
+        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
             Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(path, &error)),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(failed(path, &error.into())),
         }
     }
-    bytes.truncate(length);
+    bytes.truncate(expected);
     Ok(bytes)
 }
 

@@ -64,25 +64,26 @@ impl RelPath {
         if path.len() >= PATH_MAX {
             return Err(NotAPath::TooLong);
         }
-        let mut names: Vec<&str> = Vec::new();
+        let mut clean = Self(Vec::with_capacity(path.len()));
         for name in path.split('/') {
             match name {
                 "" | "." => {}
-                ".." => drop(names.pop()),
+                ".." => drop(clean.pop()),
                 _ if name.len() > NAME_MAX => return Err(NotAPath::TooLong),
-                _ => names.push(name),
+                _ => clean.push(Name(name.as_bytes())),
             }
         }
-        Ok(Self(names.join("/").into_bytes()))
+        Ok(clean)
     }
 
     /// Takes an absolute path that the kernel has written, and so a clean one. None for any other: CRIU's
     /// images come from strangers.
     pub fn from_absolute(path: &[u8]) -> Option<Self> {
         let path = path.strip_prefix(b"/")?;
-        let fits = |name: Name| name.0.len() <= NAME_MAX;
         let clean = RelRef::new(path)?;
-        (path.len() < PATH_MAX && clean.names().all(fits)).then(|| clean.to_owned())
+        let fits = |name: Name| name.0.len() <= NAME_MAX;
+        let is_short = path.len() <= NAME_MAX || clean.names().all(fits);
+        (path.len() < PATH_MAX && is_short).then(|| clean.to_owned())
     }
 
     /// The path, borrowed.
@@ -137,11 +138,10 @@ impl<'a> RelRef<'a> {
 
     /// Checks a path.
     pub fn new(path: &'a [u8]) -> Option<Self> {
-        let clean = path.is_empty()
-            || path
-                .split(|&byte| byte == b'/')
-                .all(|name| Name::new(name).is_some());
-        clean.then_some(Self(path))
+        let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+        let mut names = path.split(|&byte| byte == b'/');
+        let is_clean = path.is_empty() || !path.contains(&0) && names.all(clean);
+        is_clean.then_some(Self(path))
     }
 
     /// The bytes.

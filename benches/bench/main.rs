@@ -24,7 +24,7 @@ mod count;
 #[allow(dead_code)]
 #[path = "../../tests/restore/enter.rs"]
 mod enter;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../tests/restore/host/mod.rs"]
 mod host;
 mod measure;

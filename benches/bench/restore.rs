@@ -13,7 +13,6 @@ use crate::measure::{Programs, median};
 
 /// How often each is restored each way.
 const ROUNDS: usize = 60;
-
 /// The program that does nothing, inside.
 const FLOOR: &str = "/floor";
 

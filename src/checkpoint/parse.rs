@@ -71,6 +71,7 @@ pub fn read_image(
     }
     let mut namespace = Namespace::default();
     let mut entry = Vec::new();
+    let mut written = Entry::default();
     for index in 0.. {
         let invalid =
             |reason: &str| Error::invalid(file, format!("entry {index}"), reason.to_owned());
@@ -90,8 +91,11 @@ pub fn read_image(
                 ErrorKind::UnexpectedEof => invalid("truncated"),
                 _ => failed(error),
             })?;
-        let entry = Entry::decode(entry.as_slice()).map_err(|error| invalid(&error.to_string()))?;
-        if let Some(mount) = mount(entry) {
+        // Into the one before: its paths' memory is used again.
+        written.clear();
+        let parsed = written.merge(entry.as_slice());
+        parsed.map_err(|error| invalid(&error.to_string()))?;
+        if let Some(mount) = mount(&written) {
             budget.names(&mount, file)?;
             namespace.mounts.push(mount);
         }
@@ -109,7 +113,7 @@ pub fn read_image(
     Ok(namespace)
 }
 
-fn mount(mut entry: Entry) -> Option<MountImage> {
+fn mount(entry: &Entry) -> Option<MountImage> {
     // mountinfo's mountpoints begin with a dot in CRIU's own memory, and in old images.
     let mountpoint = entry
         .mountpoint
@@ -124,9 +128,6 @@ fn mount(mut entry: Entry) -> Option<MountImage> {
             _ => "other".into(),
         },
     };
-    if let Some(key) = &mut entry.ext_key {
-        key.shrink_to_fit();
-    }
     Some(MountImage {
         id: entry.mnt_id,
         parent: entry.parent_mnt_id,
@@ -134,7 +135,7 @@ fn mount(mut entry: Entry) -> Option<MountImage> {
         root: RelPath::from_absolute(&entry.root)?,
         mountpoint: RelPath::from_absolute(mountpoint)?,
         file_system,
-        external: entry.ext_key,
+        external: entry.ext_key.clone(),
     })
 }
 

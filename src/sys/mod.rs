@@ -12,7 +12,6 @@ pub mod procfs;
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
-use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -322,10 +321,10 @@ pub fn list(
     directory: BorrowedFd,
     mut name: impl FnMut(&str) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
-    // Not std's ReadDir, which panics where closing it fails. Some fifty names at once; a page of stack
-    // that nothing else needs costs as much as another call or two.
-    let mut buffer = [const { MaybeUninit::uninit() }; 2 << 10];
-    let mut entries = RawDir::new(directory, &mut buffer);
+    // Not std's ReadDir, which panics if closing it fails. Some fifty names at once; and no array, which would
+    // be written byte by byte first.
+    let mut buffer = Vec::with_capacity(2 << 10);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(|error| Errno::from_raw(error.raw_os_error()))?;
         if let Ok(found) = entry.file_name().to_str() {

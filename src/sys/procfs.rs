@@ -41,18 +41,16 @@ pub fn arguments_of(pid: i32) -> Result<Vec<Vec<u8>>, Errno> {
 fn read(path: &str) -> Result<Vec<u8>, Errno> {
     let mut file = File::open(path).map_err(|error| errno_of(&error))?;
     let mut text = Vec::new();
+    let mut part = [0; AT_ONCE];
     loop {
-        let length = text.len();
-        text.resize(length + AT_ONCE, 0);
-        let rest = text.get_mut(length..).unwrap_or_default();
-        match file.read(rest) {
+        match file.read(&mut part) {
             Ok(read) => {
-                text.truncate(length + read);
+                text.extend_from_slice(part.get(..read).unwrap_or_default());
                 if read < AT_ONCE {
                     return Ok(text);
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => text.truncate(length),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(errno_of(&error)),
         }
     }

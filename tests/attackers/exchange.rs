@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
+use crate::attacked_host::{AttackedHost, AttackedIn, CHAIN, Instead};
 use crate::common::{is_root, make_fifo};
-use crate::host::{AttackedHost, AttackedIn, CHAIN, Instead};
 
 /// Runs until the world is made anew, each with a mountpoint of its own.
 const RUNS_IN_A_WORLD: u64 = 40;
@@ -83,11 +83,8 @@ pub fn attack(
 }
 
 const REST: u8 = 0;
-
 const RESTING: u8 = 1;
-
 const WAR: u8 = 2;
-
 const END: u8 = 3;
 
 struct End<'a>(&'a AtomicU8);

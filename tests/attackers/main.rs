@@ -16,10 +16,10 @@
 )]
 #![allow(clippy::indexing_slicing, clippy::print_stdout)]
 
+mod attacked_host;
 #[path = "../common/mod.rs"]
 mod common;
 mod exchange;
-mod host;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -28,9 +28,9 @@ use std::sync::Mutex;
 
 use premount::internals::{Budget, MountpointKind, Plan, create, do_without_openat2};
 
+use attacked_host::{ALL, AttackedHost, AttackedIn, CHAIN, Instead};
 use common::soak;
 use exchange::attack;
-use host::{ALL, AttackedHost, AttackedIn, CHAIN, Instead};
 
 /// Runs for each attack; `PREMOUNT_SOAK` multiplies them.
 const RUNS: u64 = 160;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What tests of all kinds share; tests/README.md lists it. Here is what most of them use.
 #![allow(dead_code, unused_imports)] // Not every binary uses all of it.
-#![allow(clippy::indexing_slicing)]
+#![allow(clippy::indexing_slicing, clippy::print_stdout)]
 
 pub mod acting;
 pub mod archive;

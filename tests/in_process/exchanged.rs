@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is exchanged between the look and the making: each exchange once, at the one moment at which it
-//! counts. tests/attackers has attackers that try all moments.
+//! Something changes between planning and creating: each change once, at the one moment when it counts.
+//! tests/attackers tries all moments.
 
 use std::fs;
 use std::os::unix::fs::symlink;

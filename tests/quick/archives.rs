@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an archive may look like, and what is found in it; tests/slow/bounds has what it may take.
+//! Which checkpoint archives premount reads, and what it finds in them. What they may cost is in
+//! tests/slow/bounds.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A checkpoint as an engine exports it, a directory or an archive: `--checkpoint`, and what is said of it.
+//! `--checkpoint`: a checkpoint as an engine exports it, a directory or an archive, and what premount says of it.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a checkpoint's images may cause, and what not.
+//! What the mounts in a checkpoint's images have premount make, and what they can't.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whoever calls premount, from wherever, with whatever left open: it does the same.
+//! premount does the same however it is started: with any umask, directory, descriptors, environment and user,
+//! and beside others of its kind.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -166,10 +167,8 @@ fn an_environment_that_means_nothing_to_it() {
     assert!(complete(&world));
 }
 
-/// As a user without any capability, in a world that is that user's.
-#[test]
-fn a_caller_without_capabilities() {
-    let world = world();
+/// A call by a user without any capability, of a world that becomes that user's.
+fn unprivileged_apply(world: &World) -> Command {
     let copy = world.path("premount");
     copy_binary(&copy);
     let mut call = Command::new(copy);
@@ -178,6 +177,14 @@ fn a_caller_without_capabilities() {
         give_to(&world.path(""), 65534);
         call.uid(65534).gid(65534);
     }
+    call
+}
+
+/// As a user without any capability, in a world that is that user's.
+#[test]
+fn a_caller_without_capabilities() {
+    let world = world();
+    let mut call = unprivileged_apply(&world);
     let ended = output(&mut call);
     assert!(ended.status.success() && complete(&world), "{ended:?}");
 
@@ -233,14 +240,7 @@ fn a_caller_that_may_not_be_another_user_makes_nothing() {
     world.write_config(&config);
     world.tmpfs("/a/x/y");
     world.write_config(&config);
-    let copy = world.path("premount");
-    copy_binary(&copy);
-    let mut call = Command::new(copy);
-    call.args(["apply", "--bundle", &world.bundle()]);
-    if is_root() {
-        give_to(&world.path(""), 65534);
-        call.uid(65534).gid(65534);
-    }
+    let mut call = unprivileged_apply(&world);
     let output = output(&mut call);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose word premount takes: which configuration and which images it reads, and which not. tests/root/trust.rs
-//! has files of other users.
+//! Which configuration and which images premount trusts. Files that belong to other users are in
+//! tests/root/trust.rs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

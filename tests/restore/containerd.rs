@@ -14,7 +14,6 @@ use crate::enter::{CGROUP, PREMOUNT, Root};
 use crate::host::{Host, SOURCES, mountpoints_of, snapshot, tool};
 
 const SOCKET: &str = "/w/containerd/socket";
-
 /// The directory of containerd's own for the container, with CRIU's logs.
 const WORK: &str = "/w/containerd/root/io.containerd.runtime.v2.task/default/c";
 
@@ -27,7 +26,6 @@ struct ContainerdCase {
 }
 
 const DIRECTORY: u32 = 0o40_755;
-
 const FILE: u32 = 0o100_644;
 
 const CASES: &[ContainerdCase] = &[

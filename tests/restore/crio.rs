@@ -25,7 +25,6 @@ struct CrioCase {
 }
 
 const TOKEN: &[&str] = &["kubernetes.io", "kubernetes.io/serviceaccount"];
-
 const NESTED: &[&str] = &["nested", "nested/dir"];
 
 /// As it was captured: no tmpfs is in the way, and runc makes the mountpoints itself.
@@ -43,7 +42,6 @@ const READ_ONLY: CrioCase = CrioCase {
     // The volume's are made by runc.
     made: [TOKEN, &[]],
 };
-
 /// crun makes none in a volume. The token is in the rootfs here.
 const WITHOUT_LINK: CrioCase = CrioCase {
     name: "a_volume_in_a_volume",

@@ -15,22 +15,15 @@ use crate::host::{Host, Runtime, Trigger, tool};
 
 /// The configuration that CRI-O wrote for the restored container.
 const CONFIG: &str = include_str!("../fixtures/crio-1.36-runc/config.json");
-
 /// The names in it.
 const CONTAINER: &str = "4daf77221ad426c5fbfa6ab5d70553de43876c2acb5e3381659e2920135310ec";
-
 const SANDBOX: &str = "6bfe9fe6398444188643b09ddec090544d4ba8326a63e949155f843856003256";
-
 const LAYER: &str = "21814e2b08a63f29c0eb961390cd60b31c108dc34ddaf9f1b7720b2ecc975bd0";
-
 const NAMESPACES: &str = "8622f1d8-f81e-4b10-8b8c-4accd811b68c";
 
 const STORAGE: &str = "/var/lib/containers/storage";
-
 const RUN_STORAGE: &str = "/run/containers/storage";
-
 const IMAGE: &str = "/var/lib/containers/storage/overlay/image/diff";
-
 /// The volume that another one lies in.
 pub const DATA: &str = "/srv/volumes/data";
 

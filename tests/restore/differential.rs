@@ -22,7 +22,6 @@ use crate::model::{Container, kernel, tree_path};
 
 /// Containers of a runtime's in `make test`.
 const STARTS: u64 = 150;
-
 const RESTORES: u64 = 15;
 
 /// The tests: for each root and runtime, starts and restores.
@@ -73,7 +72,7 @@ fn starts(root: Root, runtime: Runtime) {
     println!("{started} containers started, {refused} that the runtime refused to start");
 }
 
-type Inodes = BTreeMap<PathBuf, String>;
+type InodeTexts = BTreeMap<PathBuf, String>;
 
 /// Starts the container, and lets premount prepare a copy. Says whether the runtime started it; the
 /// error is what differs.
@@ -144,13 +143,13 @@ fn list_root() -> Vec<PathBuf> {
 }
 
 /// All below a directory: kind, owner, and of directories the mode.
-fn inodes(top: &Path) -> Inodes {
-    let mut found = Inodes::new();
+fn inodes(top: &Path) -> InodeTexts {
+    let mut found = InodeTexts::new();
     collect(top, top, &mut found);
     found
 }
 
-fn collect(top: &Path, at: &Path, found: &mut Inodes) {
+fn collect(top: &Path, at: &Path, found: &mut InodeTexts) {
     for entry in fs::read_dir(at).unwrap() {
         let path = entry.unwrap().path();
         let inode = fs::symlink_metadata(&path).unwrap();

@@ -5,7 +5,7 @@
 //! Each test is one container with one runtime and one trigger. It runs in a Debian root of its
 //! own: the program starts itself again in there, with the test's name in `PREMOUNT_TEST_INSIDE`.
 
-// Tests build worlds, spawn runtimes, and fail by panicking.
+// Tests set up hosts, spawn runtimes, and fail by panicking.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -19,13 +19,9 @@ use crate::host::{BUNDLE, Host, Runtime, SOURCES, Trigger};
 
 /// Where somebody has downloaded it to.
 const DOWNLOADED: &str = "/w/premount";
-
 const RUNC: &str = "/etc/criu/runc.conf";
-
 const CRUN: &str = "/etc/criu/crun.conf";
-
 const DEFAULT: &str = "/etc/criu/default.conf";
-
 const LINE: &str = "action-script /usr/libexec/oci/hooks.d/premount\n";
 
 /// The tests of a node.
@@ -84,16 +80,8 @@ fn download() {
 }
 
 fn call(arguments: &[&str]) -> Ended {
-    let output = Command::new(DOWNLOADED)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Ended {
-        status: output.status.code().expect("an exit status"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    let output = common::output(Command::new(DOWNLOADED).args(arguments));
+    common::ended(&output)
 }
 
 fn succeeds(arguments: &[&str]) -> String {

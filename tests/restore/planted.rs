@@ -13,7 +13,6 @@ use crate::Test;
 use crate::enter::{PREMOUNT, Root};
 
 const SHARED: &str = "/tmp/shared";
-
 const VICTIM: &str = "/run/victim";
 
 /// The tests of planted configurations.

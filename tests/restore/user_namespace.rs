@@ -18,10 +18,8 @@ use crate::host::{BUNDLE, Host, InodeSnapshot, Runtime, SOURCES, Trigger, rootfs
 
 /// Random sources for each runtime; as many times that in `make soak`.
 const CASES: u64 = 24;
-
 /// The first user and group of the namespace, and how many it has of each.
 const FIRST: u32 = 100_000;
-
 const SIZE: u32 = 65_536;
 
 /// The tests of user namespaces.

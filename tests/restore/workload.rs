@@ -25,7 +25,6 @@ struct Workload {
 }
 
 const DIRECTORY: u32 = 0o40_755;
-
 const FILE: u32 = 0o100_644;
 
 const WORKLOADS: &[Workload] = &[

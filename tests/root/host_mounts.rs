@@ -1,30 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mounts of the host's in and below a source, in a mount namespace of the test's own; takes root.
+//! Host mounts in and below a source, in a mount namespace of the test's own.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::common::mount_image::{checkpoint, container, entry};
-use crate::common::{self, AsCriu, Ended, World, ended, output_within, skipped_without_root};
+use crate::common::{
+    self, AsCriu, Ended, World, ended, output, output_within, skipped_without_root,
+};
 
 /// Calls `apply` on a world after a script in a mount namespace of its own; none without root. The script
 /// has the world's directory as `$1`.
 fn apply_after(world: &World, script: &str) -> Option<Ended> {
+    let output = call_after(world, script, "apply --bundle \"$1/bundle\"");
+    output.as_ref().map(ended)
+}
+
+fn call_after(world: &World, script: &str, arguments: &str) -> Option<Output> {
     if skipped_without_root("mount") {
         return None;
     }
-    let script = format!("set -e; cd \"$1\"; {script}; exec \"$0\" apply --bundle \"$1/bundle\"");
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
+    let script = format!("set -e; cd \"$1\"; {script}; exec \"$0\" {arguments}");
+    let mut call = Command::new("unshare");
+    call.args(["--mount", "sh", "-c", &script])
         .arg(common::binary())
-        .arg(world.path(""))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Some(ended(&output))
+        .arg(world.path(""));
+    Some(output(&mut call))
 }
 
 fn world(option: &str) -> World {
@@ -81,18 +85,11 @@ fn a_mount_of_the_host_s_is_in_view_with_rbind_alone() {
 #[test]
 fn a_plan_knows_that_a_source_is_read_only() {
     let world = world("bind");
-    if skipped_without_root("mount") {
+    let script = "mount --bind vol vol; mount -o remount,bind,ro vol";
+    let check = "check --bundle \"$1/bundle\" --format json";
+    let Some(output) = call_after(&world, script, check) else {
         return;
-    }
-    let script = "set -e; cd \"$1\"; mount --bind vol vol; mount -o remount,bind,ro vol; \
-                  exec \"$0\" check --bundle \"$1/bundle\" --format json";
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
-        .arg(common::binary())
-        .arg(world.path(""))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    };
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["mounts"][1]["error"]["errno"], "EROFS", "{report}");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The powers of a user namespace's root, without a container: over a directory whose owner or group the
-//! namespace has no number for it has none but those of its user and group. Takes root.
+//! What the root of a user namespace may create, without a container: where the owner or the group of a
+//! directory isn't mapped, it has the rights of its user and group and no more.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A configuration that another user can have written. tests/quick/trust.rs has what else premount trusts.
+//! A configuration that another user may have written is not taken. The rest of what premount trusts is in
+//! tests/quick/trust.rs.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where mountpoints live: each world is a rootfs, some sources and some mounts, and what `apply`
-//! makes in them is what a runtime's first start would.
+//! Where premount makes mountpoints. Each world is a rootfs, some sources and some mounts; `apply` makes in them
+//! what a runtime's first start would.
 
 mod links;
 mod tmpfs;

@@ -13,24 +13,19 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 pub use inspect::{InodeSnapshot, mountpoints_of, snapshot};
+pub use run::wait_beyond;
 
 use crate::enter::{CGROUP, PREMOUNT, Root};
 
 /// The bundle.
 pub const BUNDLE: &str = "/w/bundle";
-
 /// The directory of the sources.
 pub const SOURCES: &str = "/w/sources";
-
 pub const IMAGES: &str = "/w/images";
-
 const WORK: &str = "/w/criu";
-
 /// What the container had counted to when it was checkpointed.
 const COUNT: &str = "/w/counted";
-
 const CRIU_ROOT: &str = "/w/bundle/criu-root";
-
 const ID: &str = "c1";
 
 /// A container runtime.

@@ -105,14 +105,7 @@ impl Host {
 
     /// Waits until the process has counted beyond `before`.
     pub fn wait_for_count(before: u64) {
-        let start = Instant::now();
-        while count() <= before + 2 {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "the process does not count on"
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_beyond(before, count);
     }
 
     /// The mountpoints of the running container, in its own view.
@@ -170,6 +163,18 @@ impl Host {
             "{} {arguments:?}: {status}: {said}",
             self.runtime.name()
         ))
+    }
+}
+
+/// Waits until a process has counted on from `before`, by what `count` says.
+pub fn wait_beyond(before: u64, count: fn() -> u64) {
+    let start = Instant::now();
+    while count() <= before + 2 {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "the process does not count on"
+        );
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is in the packages: the order of the files, the checksums, the man page and the completions.
+//! What is in the packages: the order of their files, their checksums, the man page and the completions.
 
 use super::HOOK;
 use super::machine::succeeds;

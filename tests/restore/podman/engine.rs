@@ -5,29 +5,21 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::cases::{PodmanCase, Volume};
 use crate::enter::{CGROUP, PREMOUNT};
-use crate::host::{Host, Runtime, tool};
+use crate::host::{self, Host, Runtime, tool};
 
 /// The container that is checkpointed.
 pub const NAME: &str = "c";
-
 /// And another name for it.
 pub const NEW_NAME: &str = "new";
-
 /// Its archive.
 pub const ARCHIVE: &str = "/w/archive";
-
 const IMAGE: &str = "localhost/test";
-
 const STORAGE: &str = "/w/storage";
-
 /// What Podman copies to each container's /run/secrets.
 const SECRETS: &str = "/w/secrets";
-
 /// What the process has counted to.
 const COUNT: &str = "/w/count/n";
 
@@ -187,14 +179,7 @@ pub fn count() -> u64 {
 
 /// Waits until the process has counted on.
 pub fn wait_beyond(before: u64) {
-    let start = Instant::now();
-    while count() <= before + 2 {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "the process does not count on"
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+    host::wait_beyond(before, count);
 }
 
 /// What counts in CRIU's logs of the last restore.

@@ -12,7 +12,6 @@ use crate::common::{self, AsCriu, Ended, World};
 
 /// Most memory, in KiB.
 const MEMORY: u64 = 64 << 10;
-
 /// Most time. A debug build takes ten times as long as premount.
 const TIME: Duration = Duration::from_secs(20);
 
