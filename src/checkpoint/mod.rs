@@ -153,3 +153,27 @@ pub fn number(name: &str) -> Option<u32> {
     let padded = number.len() > 1 && number.starts_with('0');
     number.parse().ok().filter(|_| plain && !padded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_mounts_is_known_by_its_name() {
+        for (name, is) in [
+            ("mountpoints-0.img", Some(0)),
+            ("mountpoints-7.img", Some(7)),
+            ("mountpoints-12.img", Some(12)),
+            ("mountpoints-4294967295.img", Some(u32::MAX)),
+            ("mountpoints-4294967296.img", None),
+            ("mountpoints-012.img", None),
+            ("mountpoints-00.img", None),
+            ("mountpoints-+1.img", None),
+            ("mountpoints-.img", None),
+            ("mountpoints-1.img.tmp", None),
+            ("fs-1.img", None),
+        ] {
+            assert_eq!(number(name), is, "{name}");
+        }
+    }
+}

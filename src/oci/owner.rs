@@ -75,6 +75,7 @@ mod tests {
     fn the_root_of_a_namespace_has_power_over_what_it_has_numbers_for() {
         let uids = mappings(
             r#"[{"containerID":1,"hostID":5,"size":1},
+                {"containerID":0,"hostID":7,"size":0},
                 {"containerID":0,"hostID":100000,"size":10}]"#,
         );
         let gids = mappings(r#"[{"containerID":0,"hostID":4294967290,"size":5}]"#);

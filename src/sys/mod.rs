@@ -390,4 +390,18 @@ mod tests {
             assert_eq!(file_system(root.as_fd()).unwrap().kernel, Some(name));
         }
     }
+
+    #[test]
+    fn a_mount_ends_a_walk_by_component_as_it_ends_openat2_s() {
+        let root = open_root(Path::new("/")).unwrap();
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let path = |path| RelRef::new(path).unwrap();
+        for path in [path(b"proc"), path(b"proc/self")] {
+            let by_kernel = open_beneath(root.as_fd(), path, true);
+            let by_hand = open_by_component(root.as_fd(), path, true, flags);
+            assert_eq!(by_kernel.unwrap_err(), Errno::EXDEV);
+            assert_eq!(by_hand.unwrap_err(), Errno::EXDEV);
+        }
+        open_by_component(root.as_fd(), path(b"proc"), false, flags).unwrap();
+    }
 }

@@ -125,6 +125,21 @@ fn a_link_that_came_to_the_mountpoint_is_none() {
 }
 
 #[test]
+fn a_link_that_came_to_the_mountpoint_of_a_file_is_none_either() {
+    for target in ["outside/file", "gone"] {
+        let mut world = world();
+        world.file("f");
+        world.file("outside/file");
+        world.bind("f", "/data/sub/file");
+        let cause = exchanged(&world, |world| {
+            symlink(world.path(target), world.path("vol/sub/file")).unwrap();
+        });
+        assert_eq!(cause, Some(Cause::Changed), "{target}");
+        assert!(!world.path("gone").exists(), "{target}");
+    }
+}
+
+#[test]
 fn what_came_of_the_wrong_kind_stays() {
     let exchange = |world: &World, at: &Path, is_file: bool| {
         fs::create_dir_all(at.parent().unwrap()).unwrap();

@@ -9,7 +9,7 @@ use premount::internals::{MountImage, parse};
 use prost::Message;
 
 use crate::common::mount_image::{MountEntry, container, entry, image};
-use crate::common::{Ended, World, premount};
+use crate::common::{Ended, World, make_fifo, premount};
 
 /// A world with a volume at /data, and an image directory.
 pub fn world(entries: &[MountEntry]) -> World {
@@ -433,6 +433,12 @@ fn images_that_are_none_are_refused_by_hand_and_passed_over_in_a_restore() {
     let ended = call(&world, "apply");
     assert!(
         ended.status == 2 && ended.stderr.contains("images: open: No such file"),
+        "{ended:?}"
+    );
+    make_fifo(&world.path("images"));
+    let ended = call(&world, "apply");
+    assert!(
+        ended.status == 2 && ended.stderr.contains("images: open: Not a directory"),
         "{ended:?}"
     );
 }

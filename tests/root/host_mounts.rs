@@ -2,11 +2,15 @@
 //! Host mounts in and below a source, in a mount namespace of the test's own.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::common::{self, AsCriu, Ended, World, ended, output, skipped_without_root};
+use crate::common::mount_image::{checkpoint, container, entry};
+use crate::common::{
+    self, AsCriu, Ended, World, ended, output, output_within, skipped_without_root,
+};
 
 /// Calls `apply` on a world after a script in a mount namespace of its own; none without root. The script
 /// has the world's directory as `$1`.
@@ -88,6 +92,37 @@ fn a_plan_knows_that_a_source_is_read_only() {
     };
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["mounts"][1]["error"]["errno"], "EROFS", "{report}");
+}
+
+/// CRIU is sure to miss the mountpoint, and nobody can create it.
+#[test]
+fn a_read_only_source_fails_a_restore_that_needs_a_mountpoint_there() {
+    if skipped_without_root("mount") {
+        return;
+    }
+    let world = world("bind");
+    let read_only = "set -e; cd \"$1\"; mount --bind vol vol; mount -o remount,bind,ro vol; ";
+    let call = |then: &str| {
+        let script = [read_only, then].concat();
+        let mut call = Command::new("unshare");
+        call.args(["--mount", "sh", "-c", &script]);
+        call.arg(common::binary()).arg(world.path(""));
+        call.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = call.stdin(Stdio::piped()).spawn().unwrap();
+        let patience = Duration::from_secs(60);
+        ended(&output_within(patience, child, world.state().as_bytes()))
+    };
+    checkpoint(&world, &container());
+    let unneeded = call("exec \"$0\" hook");
+    assert_eq!(unneeded.status, 0, "{unneeded:?}");
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/sub/x"));
+    checkpoint(&world, &entries);
+    let needed = call("exec \"$0\" hook");
+    assert_eq!(needed.status, 1, "{needed:?}");
+    let check = "exec \"$0\" check --bundle bundle --checkpoint bundle/checkpoint --format json";
+    let report: serde_json::Value = serde_json::from_str(&call(check).stdout).unwrap();
+    assert_eq!(report["findings"][0]["kind"], "read-only", "{report}");
 }
 
 /// As systemd-journald takes them, at the one place that journal clients know.

@@ -381,3 +381,15 @@ fn a_link_that_was_the_second_on_a_way_counts_for_one() {
     apply(&world);
     assert_eq!(world.tree("bundle/rootfs/end/real"), ["d x"]);
 }
+
+#[test]
+fn a_link_beside_a_mountpoint_leads_through_the_mount() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/dir/mount");
+    world.link("bundle/rootfs/dir/link", "mount/sub");
+    world.directory("vol/sub");
+    world.bind("vol", "/dir/mount");
+    world.tmpfs("/dir/link/x");
+    apply(&world);
+    assert_eq!(world.tree("vol"), ["d sub", "d sub/x"]);
+}

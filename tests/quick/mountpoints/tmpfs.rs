@@ -198,3 +198,42 @@ fn a_link_that_is_copied_onto_a_tmpfs_is_one_unless_something_stands_there() {
     apply(&world);
     assert_eq!(world.tree("vol"), ["d through"]);
 }
+
+/// What the runtime makes on a tmpfs for a mount is there when that tmpfs is copied.
+#[test]
+fn a_copy_has_the_files_and_directories_that_were_made_in_what_it_copies() {
+    let mut world = World::new();
+    world.file("f");
+    world.directory("vol");
+    world.bind("vol", "/data");
+    world.link("source", "/data");
+    let source = world.path("source");
+    let link = |at: &str| {
+        json!({"destination": at, "type": "bind", "source": source,
+               "options": ["bind", "copy-symlink"]})
+    };
+    world.tmpfs("/t");
+    world.bind("f", "/t/file");
+    world.bind("f", "/t/directory/more/file");
+    // No link where a directory is.
+    world.mount(link("/t/directory/more"));
+    world.tmpfs("/t/directory/more/no-link");
+    world.mount(json!({"destination": "/t", "type": "tmpfs", "options": ["tmpcopyup"]}));
+    world.mount(link("/t/directory"));
+    world.tmpfs("/t/directory/no-link");
+    // No way through a file.
+    world.tmpfs("/t/file/x");
+    world.tmpfs("/t/directory/more/file/x");
+    let ended = world.premount("apply");
+    assert_eq!(
+        (ended.status, ended.stderr.lines().count()),
+        (1, 2),
+        "{ended:?}"
+    );
+    for lost in ["/t/file/x", "/t/directory/more/file/x"] {
+        let said =
+            format!("mount {lost}: something that is not a directory is in the way: openat2: ");
+        assert!(ended.stderr.contains(&said), "{ended:?}");
+    }
+    assert!(world.tree("vol").is_empty());
+}
