@@ -165,23 +165,6 @@ fn images_that_others_can_have_written_are_not_looked_at() {
     assert_eq!(world.tree("vol"), ["d of-the-workload"]);
 }
 
-/// Neither is waited for: a FIFO for its other end, a socket for anybody.
-#[test]
-fn a_configuration_that_is_no_file_is_not_taken() {
-    let socket = |path: &Path| drop(UnixDatagram::bind(path).unwrap());
-    let kinds: [&dyn Fn(&Path); 2] = [&make_fifo, &socket];
-    for put in kinds {
-        let world = with_volume();
-        let config = world.path("bundle/config.json");
-        fs::remove_file(&config).unwrap();
-        put(&config);
-        let ended = premount(&[], world.state().as_bytes(), &[]);
-        assert_eq!(ended.status, 0, "{ended:?}");
-        let said = "config.json is not a regular file\n";
-        assert!(ended.stderr.ends_with(said), "{ended:?}");
-    }
-}
-
 #[test]
 fn every_directory_above_has_to_be_closed_to_others() {
     let world = with_volume();
