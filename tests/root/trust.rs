@@ -130,7 +130,8 @@ fn hook_in_user_namespace(world: &World, users: &[u32]) -> Option<Output> {
     if child.try_wait().unwrap().is_some() {
         return None;
     }
-    let map: String = users.iter().map(|id| format!("{id} {id} 1\n")).collect();
+    let map: Vec<String> = users.iter().map(|id| format!("{id} {id} 1\n")).collect();
+    let map = map.concat();
     fs::write(process.join("uid_map"), map).unwrap();
     fs::write(process.join("gid_map"), "0 0 1\n").unwrap();
     let patience = Duration::from_secs(60);
