@@ -134,6 +134,40 @@ fn many_mounts_and_long_names_take_64_mib() {
     });
 }
 
+/// The source's own path is no part of a mount: it comes back when something is printed.
+#[test]
+fn a_long_path_of_a_source_counts_once() {
+    let mut world = World::new();
+    let source = format!("vol{}", format!("/{}", "s".repeat(250)).repeat(13));
+    world.directory(&source);
+    world.directory("bundle/rootfs/data");
+    world.bind(&source, "/data");
+    world.directory("images");
+    let nested = (0..9_000).map(|number| in_volume(number, ""));
+    let entries: Vec<MountEntry> = container().into_iter().chain(nested).collect();
+    write(&world, 12, &image(&entries));
+    let (images, bundle) = (world.path("images"), world.bundle());
+    let images = images.to_str().unwrap();
+    for (task, format) in [
+        ("plan", "text"),
+        ("plan", "json"),
+        ("check", "json"),
+        ("apply", "json"),
+    ] {
+        let arguments = [
+            task,
+            "--checkpoint",
+            images,
+            "--bundle",
+            &bundle,
+            "--format",
+            format,
+        ];
+        let ended = call(&arguments, b"");
+        assert!(ended.status < 2, "{ended:.1000?}");
+    }
+}
+
 #[test]
 fn many_directories_take_64_mib() {
     at_the_limit(|number| in_volume(number, "/d/e/f"));
