@@ -93,6 +93,12 @@ pub fn find(files: &Files) -> Result<Vec<Engine>, Error> {
     Ok(engines)
 }
 
+/// The runtimes that engines are configured with, by their paths.
+pub fn runtimes_of(engines: &[Engine]) -> Vec<PathBuf> {
+    let all = engines.iter().flat_map(|engine| engine.runtimes.iter());
+    all.cloned().collect()
+}
+
 impl Engine {
     fn new(program: Program, hook_directories: &[&str]) -> Self {
         Self {

@@ -183,7 +183,7 @@ fn required_files(node: &Node) -> Result<Vec<PathBuf>, Error> {
     let by_administrator = criu::action_scripts(&default).contains(&node.program)
         && criu::strip_installed(&default, &node.program).is_none();
     let engines = engines::find(&node.files)?;
-    let runtimes = programs::runtimes(&node.files, &engines)?;
+    let runtimes = programs::runtimes(&node.files, &engines::runtimes_of(&engines))?;
     if by_administrator || runtimes.iter().any(Runtime::reads_only_default) {
         return Ok(vec![criu::DEFAULT.into()]);
     }

@@ -13,7 +13,6 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::Error;
-use crate::node::engines::Engine;
 use crate::node::files::Files;
 
 /// Where programs are. CRI-O's packages bring their own runtimes.
@@ -128,11 +127,11 @@ pub fn with_version(files: &Files, mut program: Program) -> Program {
 /// # Errors
 ///
 /// The node's files cannot be read.
-pub fn runtimes(files: &Files, engines: &[Engine]) -> Result<Vec<Runtime>, Error> {
+pub fn runtimes(files: &Files, of_engines: &[PathBuf]) -> Result<Vec<Runtime>, Error> {
     let mut found = Vec::new();
     for name in ["crun", "runc"] {
-        let configured = engines.iter().flat_map(|engine| engine.runtimes.iter());
-        let more: Vec<PathBuf> = configured
+        let more: Vec<PathBuf> = of_engines
+            .iter()
             .filter(|path| path.file_name().is_some_and(|it| it == name))
             .cloned()
             .collect();

@@ -83,7 +83,7 @@ pub fn status(node: &Node) -> Result<NodeStatus, Error> {
     for engine in &mut engines {
         engine.program = versioned(engine.program.clone());
     }
-    let mut runtimes = programs::runtimes(files, &engines)?;
+    let mut runtimes = programs::runtimes(files, &engines::runtimes_of(&engines))?;
     for runtime in &mut runtimes {
         runtime.program = versioned(runtime.program.clone());
     }
