@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much one call may make and say. A configuration's destinations and a checkpoint's images are chosen
-//! by tenants, and a few hundred KB of either can name millions of directories.
+//! Limits on what one call may create and print. Tenants choose a configuration's destinations and a
+//! checkpoint's images, and a few hundred KB of either can name millions of directories.
 
-/// Most inodes that a configuration's mounts may lack. A runtime would make them one by one at the first
-/// start; no container that is used has a thousand.
+/// Maximum number of missing inodes for the configuration's mounts. No real container needs a thousand.
 const INODES: usize = 100_000;
-/// Most inodes that a checkpoint may want beyond the configuration, and most mounts of its own that are
-/// looked at.
+/// Maximum number of inodes that a checkpoint may require beyond the configuration, and of its own mounts that
+/// are considered.
 const BEYOND: usize = 10_000;
-/// Most inodes that a report or a log names, and most bytes of their paths.
+/// Maximum number of inodes named in a report or a log, and of bytes in their paths.
 const LINES: usize = 10_000;
 const BYTES: usize = 4 << 20;
 
-/// What one call may make.
+/// How much one call may create.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     /// Inodes, for the mounts of the configuration.
@@ -31,7 +30,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A budget of so many inodes for each; that of every day where it isn't said.
+    /// A budget of this many inodes for each, or the default.
     pub fn of(inodes: Option<usize>) -> Self {
         inodes.map_or_else(Self::default, |inodes| Self {
             inodes,
@@ -40,7 +39,7 @@ impl Budget {
     }
 }
 
-/// What one call may say of single inodes. The sum of all is said in any case.
+/// How many single inodes one call may name. The summary counts all of them anyway.
 #[derive(Debug)]
 pub struct Lines {
     left: usize,
@@ -59,20 +58,20 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// Whether there is room for a line with so many bytes of a path; it is taken.
+    /// Takes room for a line with this many bytes of a path. Returns whether there was any.
     pub fn take(&mut self, bytes: usize) -> bool {
         let left = (self.left.checked_sub(1), self.bytes.checked_sub(bytes));
         if let (Some(left), Some(bytes)) = left {
             (self.left, self.bytes) = (left, bytes);
             return true;
         }
-        // One that is too long ends it: what is left out is the end, and not something in between.
+        // The first line that doesn't fit ends the list: nothing is left out of the middle.
         self.left = 0;
         self.unsaid += 1;
         false
     }
 
-    /// How many had no room.
+    /// How many lines didn't fit.
     pub fn unsaid(&self) -> usize {
         self.unsaid
     }

@@ -176,9 +176,9 @@ pub fn diagnose<'a>(
     all
 }
 
-/// Whether CRIU is sure to fail because of what failed with a mount: only what the checkpoint has in that very
-/// place can keep it from being restored. The workload may have unmounted the rest, and a way of the
-/// configuration's that leads nowhere is not the one that CRIU takes.
+/// Whether CRIU is certain to fail because of this mount. Only a mount that the checkpoint has in that very place
+/// can prevent its restore: the workload may have unmounted the others, and CRIU doesn't resolve the
+/// configuration's paths.
 pub fn is_fatal(planned: &PlannedMount) -> bool {
     let Some(failure) = planned.status.failure() else {
         return false;
@@ -208,8 +208,8 @@ pub fn is_fatal(planned: &PlannedMount) -> bool {
     }
 }
 
-/// Whether a checkpoint can be one of the container of a configuration: all that it gets from outside is
-/// named there, and there is something.
+/// Whether a checkpoint can belong to the container of a configuration: it has external mounts, and the
+/// configuration names all of them.
 pub fn fits(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> bool {
     let is_external = |planned: &PlannedMount| planned.in_checkpoint == InCheckpoint::External;
     plan.mounts.iter().any(is_external) && unmapped(plan, namespaces, externals).is_empty()
@@ -217,7 +217,7 @@ pub fn fits(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> boo
 
 fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
     match &planned.status {
-        // What the configuration needs in the rootfs every runtime creates itself.
+        // Every runtime creates the configuration's mountpoints in the rootfs itself.
         Status::Missing(_)
             if planned.parent.is_none() && planned.origin == Origin::Configuration =>
         {
@@ -240,7 +240,7 @@ fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
     }
 }
 
-/// mount(2) and `move_mount(2)` know one errno for both directions.
+/// mount(2) and `move_mount(2)` report both directions as ENOTDIR.
 fn wrong_kind(planned: &PlannedMount) -> String {
     match &planned.mount.content {
         Content::Bind { source, .. } => {
@@ -255,7 +255,7 @@ fn wrong_kind(planned: &PlannedMount) -> String {
     }
 }
 
-/// Mounts that the checkpoint gets from outside, and that no runtime would name to CRIU.
+/// External mounts of the checkpoint that no runtime would pass to CRIU.
 fn unmapped<'a>(
     plan: &Plan,
     namespaces: &'a [Namespace],
@@ -279,7 +279,7 @@ fn unmapped<'a>(
     }
     let others = externals.masked.iter().chain(&externals.devices);
     keys.extend(others.map(|path| path.strip_prefix('/').unwrap_or(path).as_bytes()));
-    // For a cgroup mount of version 1 runc names each of its hierarchies.
+    // For a cgroup v1 mount runc passes each of its hierarchies.
     let is_cgroup = |mount: &&PlannedMount| mount.mount.file_system == "cgroup";
     let cgroups = configured().filter(is_cgroup);
     let cgroups: Vec<RelRef> = cgroups

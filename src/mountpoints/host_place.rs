@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where something is on the host: in one of the sources, without links on the way.
+//! Where something is on the host: in one of the sources, free of symlinks.
 
 use crate::path::{RelPath, RelRef};
 
@@ -7,7 +7,7 @@ use crate::path::{RelPath, RelRef};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceId(pub(super) usize);
 
-/// A place on the host: in a source, without links on the way.
+/// A place on the host: in a source, free of symlinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPlace {
     /// The source.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The walk of a path through the mount tree, in the container's view: through mounts, links, and
-//! what is still missing, as the kernel would go once it is there.
+//! Resolves a path in the mount tree, in the container's view: through mounts, symlinks and what is still
+//! missing, as the kernel will once it is there.
 
 use super::failure::Cause;
 use super::mount_tree::{Backing, End, Following, Found, Look, MountId, MountTree, Place, There};
@@ -8,15 +8,15 @@ use super::sources::Seen;
 use crate::path::{Name, PATH_MAX, RelPath, RelRef};
 use crate::sys::MountpointKind;
 
-/// Most links that one walk follows (path_resolution(7)).
+/// Maximum number of symlinks in one resolution (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Why a walk came to no end, and where.
+/// Where resolution stopped, and why.
 #[derive(Debug)]
 pub struct Stopped {
     /// The place.
     pub place: Place,
-    /// What was wrong there.
+    /// What went wrong there.
     pub cause: Cause,
 }
 
@@ -78,7 +78,7 @@ impl MountTree {
             };
             let led_elsewhere = match Name::new(&name) {
                 Some(name) => self.go_down(walk, name)?,
-                // The one that is left: next_name passes over the others.
+                // `..`: next_name skips everything else that is not a Name.
                 None => self.go_up(walk).map(|()| false)?,
             };
             if led_elsewhere {
@@ -88,8 +88,8 @@ impl MountTree {
         }
     }
 
-    /// One lookup for all that is left, where no mount lies in between: most destinations exist.
-    /// Says whether that was all.
+    /// Looks up the whole rest at once if no mount lies in between, since most destinations exist. Returns
+    /// whether it succeeded.
     fn look_at_the_whole(&mut self, walk: &mut Walk) -> bool {
         let (Backing::Source(id, _), There::Existing(MountpointKind::Directory)) =
             (self.backing(walk.at.mount), walk.there)
@@ -107,7 +107,7 @@ impl MountTree {
         let kind = match self.sources.look(id, end.view()) {
             Ok(Seen::Directory) => MountpointKind::Directory,
             Ok(Seen::File) => MountpointKind::File,
-            // An error that lasts comes again, with the component that has it.
+            // A lasting error will come back with the component that causes it.
             Ok(Seen::Link(_) | Seen::Missing | Seen::Blocked) | Err(_) => return false,
         };
         walk.at.path = end;
@@ -116,7 +116,7 @@ impl MountTree {
         true
     }
 
-    /// Goes to the child `name`. Returns whether that led to another mount, or through a link.
+    /// Descends to the child `name`. Returns whether that entered another mount or followed a symlink.
     fn go_down(&mut self, walk: &mut Walk, name: Name) -> Result<bool, Cause> {
         if walk.there == There::Existing(MountpointKind::File) {
             return Err(Cause::NotADirectory);
@@ -153,7 +153,7 @@ impl MountTree {
                     existing: directory,
                 }
             }
-            // The path so far was no link a moment ago.
+            // The path up to here had no symlink a moment ago.
             Look::Seen(Seen::Blocked) => return Err(Cause::Changed),
             Look::Unknown => walk.there = There::Unknown,
             Look::Seen(Seen::Link(text)) => {
@@ -176,7 +176,7 @@ impl MountTree {
                 walk.at.path.pop();
                 walk.rest = walk.rest.behind(&text);
                 if text.starts_with(b"/") {
-                    // In the container's view, so from the container's root.
+                    // Absolute in the container's view.
                     self.enter(walk, MountId::ROOT);
                 }
                 return Ok(true);
@@ -185,7 +185,7 @@ impl MountTree {
         Ok(false)
     }
 
-    /// Goes to the parent directory, through the mounts that one stands at the root of.
+    /// Goes to the parent directory, out of any mounts that the walk is at the root of.
     fn go_up(&mut self, walk: &mut Walk) -> Result<(), Cause> {
         if walk.there == There::Existing(MountpointKind::File) {
             return Err(Cause::NotADirectory);
@@ -207,7 +207,7 @@ impl MountTree {
             self.enter(walk, walk.at.mount);
             return Ok(());
         }
-        // What is there can be missing still: the place that a mount stands at is planned too.
+        // The parent may still be missing: a mountpoint can be pending itself.
         let mut at = walk.at.clone();
         loop {
             let existing = at.view().depth();
@@ -237,8 +237,8 @@ impl MountTree {
         walk.pass();
     }
 
-    /// Remembers where the first link of a walk has led, once that is known; but for ways through what is
-    /// still missing, which may become something.
+    /// Remembers where the first symlink of a walk led, once that is known. Not if it led through something
+    /// missing, which may still change.
     fn note_end(&mut self, walk: &mut Walk) {
         let Some(way) = &walk.following else {
             return;
@@ -255,18 +255,18 @@ impl MountTree {
     }
 }
 
-/// A walk under way.
+/// A resolution in progress.
 struct Walk {
     at: Place,
     there: There,
     /// What is still to be walked, from `at`.
     rest: Rest,
-    /// No mount lies on the way of it, unless a link leads elsewhere.
+    /// No mount lies on the rest of the path, unless a symlink leads elsewhere.
     clear: bool,
     /// Whether a link in the last place is followed.
     follow: bool,
     links: usize,
-    /// The first link that is being followed.
+    /// The first symlink being followed.
     following: Option<Following>,
 }
 
@@ -274,7 +274,7 @@ struct Walk {
 enum Rest {
     /// A clean path.
     Clean(RelPath),
-    /// With the text of a link, which need not be clean.
+    /// Begins with the target of a symlink, which need not be clean.
     Raw(Vec<u8>),
 }
 
@@ -286,7 +286,7 @@ impl Rest {
         }
     }
 
-    /// The rest, if there is something and it is clean.
+    /// The rest, if it is clean and not empty.
     fn clean(&self) -> Option<RelRef<'_>> {
         match self {
             Self::Clean(path) if !path.view().is_root() => Some(path.view()),
@@ -294,7 +294,7 @@ impl Rest {
         }
     }
 
-    /// The text of a link, with this behind it.
+    /// A symlink's target followed by this rest.
     fn behind(&self, text: &[u8]) -> Self {
         let first = text.iter().position(|&byte| byte != b'/');
         let mut rest = text.split_at(first.unwrap_or(text.len())).1.to_vec();
@@ -309,7 +309,7 @@ impl Rest {
         }
     }
 
-    /// What stands before the first slash, which may be nothing; none at the end.
+    /// Removes what comes before the first slash, which may be empty; none at the end.
     fn take_name(&mut self) -> Option<Vec<u8>> {
         match self {
             Self::Clean(path) => {
@@ -332,14 +332,14 @@ impl Rest {
 }
 
 impl Walk {
-    /// Notes where the walk is now, if a link is being followed.
+    /// Records the current place, if a symlink is being followed.
     fn pass(&mut self) {
         if let Some(way) = &mut self.following {
             way.pass(self.at.mount, self.at.view());
         }
     }
 
-    /// Takes the next name off the rest, `..` among them.
+    /// Removes the next name from the rest; `..` counts as one.
     fn next_name(&mut self) -> Option<Vec<u8>> {
         loop {
             let name = self.rest.take_name()?;
@@ -349,7 +349,7 @@ impl Walk {
         }
     }
 
-    /// The state of a place of whose path the first `existing` components exist.
+    /// The state of the current place if the first `existing` components of its path exist.
     fn missing_from(&self, existing: usize) -> There {
         if existing == self.at.view().depth() {
             There::Existing(MountpointKind::Directory)

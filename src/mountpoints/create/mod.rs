@@ -72,7 +72,7 @@ pub fn create(plan: &mut Plan, owner: &Owner) {
 }
 
 impl Plan {
-    /// The status of a mount whose mountpoint was missing, now that all has been created.
+    /// The status of a mount whose mountpoint was missing, after creation.
     fn status_after(&self, index: usize) -> Option<Status> {
         let Status::Missing(missing) = &self.mounts.get(index)?.status else {
             return None;
@@ -94,10 +94,10 @@ impl Plan {
         let mut failure = None;
         for (inode, path) in inodes.zip(missing.at.view().ancestors()) {
             let cause = match inode.made {
-                // All that it lies in is there.
+                // Everything above it exists.
                 Made::Created | Made::Found => break,
                 Made::Failed(cause) => cause,
-                // It lies in one that failed.
+                // Something above it failed.
                 Made::NotYet => Cause::Internal,
             };
             failure = Some(Failure {
@@ -109,10 +109,10 @@ impl Plan {
     }
 }
 
-/// One pass through what is missing below a directory that is there.
+/// One pass through everything missing below a directory that exists.
 ///
-/// The container may move a directory while it is open here, as it may between any two steps of one path: to
-/// no place but its own, and what is created there is what it could have created itself.
+/// The container may move a directory while it is open here, but only within what it can already write to; and
+/// what is created there it could have created itself.
 struct Pass<'a, 'b> {
     sources: &'a mut Sources,
     creator: &'a mut Creator<'b>,
@@ -127,9 +127,9 @@ struct Pass<'a, 'b> {
 /// A directory of a pass.
 struct Frame {
     directory: Directory,
-    /// Whether the container's root has power over what is in it, once that is known.
+    /// Whether the container's root has capabilities over it, once that is known.
     has_power: Option<bool>,
-    /// What is to be created in it, the next one last.
+    /// What remains to be created in it; the next one is last.
     todo: Vec<(Vec<u8>, NodeId)>,
 }
 
@@ -164,8 +164,7 @@ impl Frame {
 }
 
 impl Pass<'_, '_> {
-    /// Creates all of it; what fails is noted there. The error is that of the directory that it all lies in,
-    /// with where it came up.
+    /// Creates everything, and records what failed. The error is that of the base directory, with its place.
     fn run(mut self, tree: &mut PendingTree) -> Result<(), (HostPlace, Cause)> {
         let directory = self.open_base(tree.identity)?;
         let inodes = &mut tree.inodes;
@@ -176,7 +175,7 @@ impl Pass<'_, '_> {
                 self.path.pop();
                 continue;
             };
-            // None: not wanted after all.
+            // None: it is no longer needed.
             let (Some(name), Some(&inode)) = (Name::new(&name), inodes.value(node)) else {
                 continue;
             };
@@ -203,7 +202,7 @@ impl Pass<'_, '_> {
                 continue;
             };
             if frame.todo.is_empty() {
-                // Nothing else is created in it: a long path takes one open directory at a time.
+                // Done with it: a long path needs only one open directory at a time.
                 frame.directory = Directory::Closed;
             }
             let oldest = stack.len().checked_sub(OPEN_AT_ONCE);
@@ -215,14 +214,14 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Opens the directory that all of it lies in. It has to be the one that the plan judged, and its file
-    /// system with it: nothing is created in another one that has been moved here since.
+    /// Opens the base directory. It must be the one that the plan looked at: nothing is created in another one that
+    /// was moved here since.
     fn open_base(&mut self, identity: (u64, u64)) -> Result<Directory, (HostPlace, Cause)> {
         let base = self.base.clone();
         let at_base = |cause| (base.clone(), cause);
         self.creator.look_around().map_err(at_base)?;
         let mut directory = Directory::Source;
-        // The source itself was what it has been when it was opened.
+        // The identity of a source itself was checked when it was opened.
         let mut found = self.sources.identity(base.source);
         if !base.view().is_root() {
             let opened = self.sources.open_directory(base.source, base.view());
@@ -238,7 +237,7 @@ impl Pass<'_, '_> {
         Ok(directory)
     }
 
-    /// Whether the container's root could get to the directory: it has to go through all that it lies in.
+    /// Checks that the container's root could reach the directory: it needs search permission on all above it.
     fn go_through(&mut self) -> Result<(), (HostPlace, Cause)> {
         if self.creator.has_all_power() {
             return Ok(());
@@ -266,8 +265,8 @@ impl Pass<'_, '_> {
         sys::search(directory).map_err(Cause::system("openat"))
     }
 
-    /// Creates one inode in the directory of a frame, or finds that it is there by now, and if `is_leaf` that it
-    /// is of the right kind.
+    /// Creates one inode in the directory of a frame, or finds that it exists by now; if `is_leaf`, with the right
+    /// kind.
     fn create_one(
         &mut self,
         frame: &mut Frame,
@@ -276,8 +275,7 @@ impl Pass<'_, '_> {
         is_leaf: bool,
     ) -> Result<Outcome, Cause> {
         let parent = self.enter(frame)?;
-        // Create first and look then: what came in between (another premount, the container) is found by the
-        // same look.
+        // Create first, then look: that also finds what another premount or the container created in between.
         let (operation, made) = match inode.kind {
             MountpointKind::Directory => ("mkdirat", sys::make_directory(parent, name)),
             MountpointKind::File => ("openat", sys::make_file(parent, name)),
@@ -301,19 +299,18 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Opens a directory that has just been created or found. One of the container's may stand there by now
-    /// instead of ours. That is no escape: it is in the same source, and nothing of it changes but what is
-    /// created in it.
+    /// Opens a directory that was just created or found. The container may have replaced it. That is no escape: the
+    /// replacement is in the same source, and nothing in it changes except what is created.
     fn open_child(&mut self, frame: &mut Frame, name: Name) -> Result<OwnedFd, Cause> {
         let same_mount = self.sources.has_to_stay(self.base.source);
-        // The name is on the path already.
+        // The path already ends with the name.
         self.path.pop();
         let parent = self.enter(frame);
         let opened = parent.and_then(|parent| {
             sys::open_directory_beneath(parent, name.as_path(), same_mount).map_err(|errno| {
                 match errno {
                     Errno::ENOTDIR => Cause::NotADirectory,
-                    // A link is never on the way of a plan: it was put there in the meantime.
+                    // A plan never goes through a symlink: this one is new.
                     Errno::ELOOP => Cause::Changed,
                     errno => Cause::system("openat2")(errno),
                 }
@@ -323,7 +320,7 @@ impl Pass<'_, '_> {
         opened
     }
 
-    /// The directory of a frame, open, with the powers of the container's root over what is in it.
+    /// Opens the directory of a frame if necessary, and takes the capabilities that the container's root has there.
     fn enter<'c>(&'c mut self, frame: &'c mut Frame) -> Result<BorrowedFd<'c>, Cause> {
         if let Directory::Closed = frame.directory {
             self.creator.look_around()?;
@@ -339,7 +336,7 @@ impl Pass<'_, '_> {
         Ok(directory)
     }
 
-    /// Logs an inode that has been created, where the pass is.
+    /// Logs the inode that was just created at the current path.
     fn note(&mut self, inode: PendingInode) {
         let mount = self.mounts.get(inode.mount);
         let mount = mount.map_or(&b""[..], |planned| planned.mount.written.as_bytes());

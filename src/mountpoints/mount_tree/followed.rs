@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where links have led: many mounts go through the same ones, and a way through forty links can be tens of
-//! thousands of names long.
+//! Remembers where symlinks led: many mounts go through the same ones, and a path through forty of them can be
+//! tens of thousands of names long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,15 +8,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::place::{MountId, Place};
 use crate::path::RelRef;
 
-/// Most places on the ways that are remembered: 8 bytes each.
+/// Maximum number of places remembered on the paths of symlinks, 8 bytes each.
 const MOST_PASSED: usize = 1 << 20;
 
-/// The ends of links, and the places on the way there.
+/// Where symlinks led, and the places on the way.
 #[derive(Debug, Default)]
 pub struct Followed {
     ends: BTreeMap<Place, End>,
-    /// Where something new would change one of the ways: by their hashes, so that now and then one is
-    /// walked again for nothing.
+    /// Places where a new mount or symlink would change one of these paths. Hashes, so a collision now and then
+    /// causes an unnecessary walk.
     passed: BTreeSet<u64>,
 }
 

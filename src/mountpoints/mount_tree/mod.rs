@@ -26,12 +26,12 @@ pub use place::{MountId, Place};
 pub enum Backing {
     /// The rootfs, or a bind source.
     Source(SourceId, MountpointKind),
-    /// A tmpfs of the container's.
+    /// A tmpfs of the container.
     Tmpfs {
         /// It starts as a copy of what it covers.
         copy_up: bool,
     },
-    /// Something that premount doesn't look into: the kernel's, or another file system.
+    /// A file system that premount doesn't look into, such as the kernel's.
     Opaque,
     /// A bind whose source can't be opened.
     Broken,
@@ -40,20 +40,20 @@ pub enum Backing {
 #[derive(Debug)]
 pub struct Node {
     backing: Backing,
-    /// Where the stack that it is in stands; none for the rootfs and what is stacked on that.
+    /// Where the stack it belongs to is mounted; none for the rootfs and mounts stacked on it.
     foot: Option<Place>,
-    /// What is stacked on its root; itself where nothing is. A shortcut at times, so as not to climb high
-    /// stacks again and again.
+    /// The mount stacked on its root, or itself. Sometimes a shortcut to a higher one, so that tall stacks are
+    /// not climbed again and again.
     above: Cell<MountId>,
-    /// Its own mountpoint in the container's view, without the leading slash.
+    /// Its own mountpoint in the container's view.
     resolved: RelPath,
-    /// What is mounted in it, topmost, by the path in it.
+    /// The topmost mount at each path in it.
     children: BTreeMap<RelPath, MountId>,
     /// In a tmpfs: what the runtime creates there for the mounts above it.
     made: PathTree<MountpointKind>,
-    /// In a copy: what was mounted in what it is a copy of, by the path in it.
+    /// In a copy: the mounts in what it was copied from, by path.
     copied: BTreeMap<RelPath, MountId>,
-    /// In a copy: what it is a copy of.
+    /// In a copy: the place that it was copied from.
     covers: Option<Place>,
 }
 
@@ -72,7 +72,7 @@ impl Node {
     }
 }
 
-/// What the walk found at its end.
+/// What a path resolved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum There {
     /// A directory, or something that is not one.
@@ -82,7 +82,7 @@ pub enum There {
         /// How many components of the place's path exist, as directories.
         existing: usize,
     },
-    /// Premount can't tell.
+    /// premount cannot tell.
     Unknown,
 }
 
@@ -95,15 +95,15 @@ pub struct Found {
     pub there: There,
 }
 
-/// The mount tree. It owns the host directories, since they are opened again and again.
+/// The mount tree. It owns the sources, which are looked into again and again.
 #[derive(Debug)]
 pub struct MountTree {
     nodes: Vec<Node>,
-    /// The host's directories and files behind it.
+    /// The host directories and files that it shows.
     pub sources: Sources,
-    /// What is to be created on the host for the mounts so far.
+    /// What has to be created on the host for the mounts so far.
     pub pending: Pending,
-    /// The links that the runtime creates in the place of mounts, with their texts.
+    /// The symlinks that the runtime creates instead of mounts, with their targets.
     links: BTreeMap<Place, Vec<u8>>,
     pub followed: Followed,
 }
@@ -126,7 +126,7 @@ impl MountTree {
     /// Mounts `backing` at the place that a walk found; `kind` is that of the mountpoint.
     pub fn attach(&mut self, found: &Found, backing: Backing, kind: MountpointKind) -> MountId {
         let id = MountId(self.nodes.len());
-        // There is nothing to copy from what is no directory.
+        // Only a directory can be copied up.
         let backing = match (backing, found.there) {
             (Backing::Tmpfs { .. }, There::Existing(MountpointKind::File)) => {
                 Backing::Tmpfs { copy_up: false }
@@ -187,7 +187,7 @@ impl MountTree {
         root.join(place.view())
     }
 
-    /// A place as one of the host's, if it is that.
+    /// The place on the host, if it is in a source.
     pub fn host_place(&self, place: &Place) -> Option<HostPlace> {
         match self.backing(place.mount) {
             Backing::Source(id, _) => Some(id.at(place.view())),
@@ -195,7 +195,7 @@ impl MountTree {
         }
     }
 
-    /// The root of `mount`, or of what is stacked upon it.
+    /// The root of `mount`, or of the topmost mount stacked on it.
     pub fn root_of(&self, mount: MountId) -> Place {
         let above = |mount| self.node(mount).map_or(mount, |node| node.above.get());
         let mut top = mount;
@@ -217,8 +217,8 @@ impl MountTree {
         }
     }
 
-    /// The first mount that the way from `at` along `rest` enters: what of `rest` leads to it, and what comes
-    /// after it. Places are known without links: where the names agree, none is in between.
+    /// The first mount on the path from `at` along `rest`: the part of `rest` that leads to it, and the part after
+    /// it. Places are free of symlinks, so if the names match, there is none in between.
     pub fn mount_on_the_way<'a>(
         &self,
         at: &Place,
@@ -238,12 +238,12 @@ impl MountTree {
         Some((mount, way, rest.strip_prefix(way)?))
     }
 
-    /// The mount at a place, if there is one: the topmost but for what is stacked on its root.
+    /// The mount at a place, if there is one; not what is stacked on its root.
     pub fn mounted_at(&self, place: &Place) -> Option<MountId> {
         self.node(place.mount)?.children.get(&place.path).copied()
     }
 
-    /// Where a mount is mounted, or the lowest of the stack that it is in; none for the rootfs.
+    /// Where a mount, or the bottom of its stack, is mounted; none for the rootfs.
     pub fn foot(&self, mount: MountId) -> Option<&Place> {
         self.node(mount)?.foot.as_ref()
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is missing of a mountpoint: whether it can be created, and as what.
+//! Decides whether a missing mountpoint can be created, and reserves its inodes.
 
 use nix::errno::Errno;
 
@@ -12,7 +12,7 @@ use crate::path::{Name, RelRef};
 use crate::sys::MountpointKind;
 
 impl Planner {
-    /// Judges a mountpoint that is not there; `existing` components of its path are.
+    /// Plans a missing mountpoint; the first `existing` components of its path exist.
     pub(super) fn missing(
         &mut self,
         source: SourceId,
@@ -22,7 +22,7 @@ impl Planner {
     ) -> Result<Status, Failure> {
         match self.tree.sources.real(source, path) {
             None => self.missing_at(source.at(path), existing, kind),
-            // Nothing of a source that isn't there yet exists.
+            // Nothing exists yet in a pending source.
             Some(real) => self.missing_at(real, 0, kind).map_err(|failure| Failure {
                 at: Some(source.at(path)),
                 ..failure
@@ -61,8 +61,8 @@ impl Planner {
         Ok(Status::Missing(Missing { at, inode }))
     }
 
-    /// Plans all that is missing of `path`, below the directory `identity`. The error has the part of the path
-    /// that it is about.
+    /// Reserves every missing component of `path` below the directory `identity`. The error names the part of
+    /// the path where it failed.
     fn reserve<'a>(
         &mut self,
         identity: (u64, u64),
@@ -98,7 +98,7 @@ impl Planner {
                 (_, None) => new.push((name, needed)),
             }
         }
-        // All or nothing: half of a path would help nobody.
+        // All or nothing: half a path is of no use.
         let left = self.inodes.checked_sub(new.len());
         self.inodes = left.ok_or((path, Cause::TooMany))?;
         for (name, kind) in new {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes the [`Plan`]: follows every mount of the configuration to its mountpoint, and then those that
-//! only the checkpoint knows of. Looks only.
+//! Builds the [`Plan`]: resolves every mount of the configuration to its mountpoint, then those that only the
+//! checkpoint has. Changes nothing.
 
 mod missing;
 mod required;
@@ -27,7 +27,7 @@ use crate::oci::mount::{Content, LinkSource, Mount};
 use crate::path::{Name, NotAPath, RelPath, RelRef};
 use crate::sys::{self, MountpointKind};
 
-/// How many directories up from a missing source one that is there is looked for.
+/// How far up from a missing source to look for a directory that exists.
 const MAX_MISSING_DEPTH: usize = 64;
 
 impl Plan {
@@ -80,11 +80,11 @@ impl Plan {
 
 struct Planner {
     tree: MountTree,
-    /// Destinations of mounts that are nowhere in the tree, since the way there failed.
+    /// Destinations of mounts that could not be placed in the tree.
     unreachable: BTreeSet<RelPath>,
-    /// The index in the configuration of a mount of the tree.
+    /// The index in `mounts` of a mount in the tree.
     indexes: BTreeMap<MountId, usize>,
-    /// And the other way round, for those that have a place in the tree.
+    /// The reverse, for mounts that have a place in the tree.
     ids: BTreeMap<usize, MountId>,
     mounts: Vec<PlannedMount>,
     /// How many more inodes may be planned.
@@ -170,7 +170,7 @@ impl Planner {
         }
     }
 
-    /// A mount whose mountpoint is nowhere.
+    /// A mount whose destination cannot be resolved.
     fn unplaced(
         &self,
         mount: Mount,
@@ -194,7 +194,7 @@ impl Planner {
         }
     }
 
-    /// What was unreachable at a destination and below it is covered now.
+    /// A new mount covers whatever was unreachable at or below its destination.
     fn cover(&mut self, destination: RelRef) {
         if destination.is_root() {
             self.unreachable.clear();
@@ -204,7 +204,7 @@ impl Planner {
         }
         let destination = destination.as_bytes();
         self.unreachable.remove(destination);
-        // Up to the byte after the slash, where all that lies below is over.
+        // '0' follows '/' in ASCII: the range covers everything below the destination.
         let (first, end) = ([destination, b"/"].concat(), [destination, b"0"].concat());
         let below = self
             .unreachable
@@ -215,8 +215,8 @@ impl Planner {
         }
     }
 
-    /// Follows a mount to its mountpoint. What lies in a mount that is unreachable is unreachable too: without
-    /// that mount the way would lead elsewhere, and something would be created where nobody needs it.
+    /// Resolves a destination. Anything inside an unreachable mount is unreachable too: without that mount the
+    /// path would lead somewhere else, and something would be created where nobody needs it.
     fn resolve(&mut self, destination: RelRef, follow: bool) -> Result<Found, Stopped> {
         let is_unreachable = |prefix: RelRef| self.unreachable.contains(prefix.as_bytes());
         if !self.unreachable.is_empty() && destination.prefixes().any(is_unreachable) {
@@ -232,7 +232,7 @@ impl Planner {
         self.tree.resolve(destination, follow)
     }
 
-    /// What lies behind a mount, and so what its mountpoint has to be.
+    /// Opens what a mount shows, which decides the kind of its mountpoint.
     fn open(&mut self, content: &Content) -> (Backing, Result<MountpointKind, Errno>) {
         match content {
             Content::Bind {
@@ -270,7 +270,7 @@ impl Planner {
             };
             let mut below = RelPath::default();
             for name in source.strip_prefix(at).ok()?.components() {
-                // None for `..`: what isn't there yet can't be told to have been left again.
+                // None for `..`, which means nothing in a path that doesn't exist yet.
                 below.push(Name::new(name.as_os_str().as_bytes())?);
             }
             let pending = self.tree.pending.below(directory.identity)?;
@@ -308,7 +308,7 @@ impl Planner {
                 cause: Cause::WrongKind { needed: kind },
             }),
             There::Unknown => Ok(self.not_inspected(mount, found.place.mount)),
-            // crun takes no link's place by a file of another kind: it wants it to be there.
+            // With dest-nofollow crun doesn't create the mountpoint: it has to exist.
             There::Missing { .. } if !mount.follow => Ok(Status::KindUnknown),
             There::Missing { existing } => self.missing(source, path, existing, kind),
         }
@@ -332,7 +332,7 @@ impl Planner {
     }
 }
 
-/// The text of the link that crun makes in the place of a mount.
+/// The target of the symlink that crun creates instead of a mount.
 fn copied_link(content: &Content) -> Option<Vec<u8>> {
     match content {
         Content::Bind {

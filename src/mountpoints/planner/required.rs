@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the checkpoint needs beyond the configuration, as mounts of the plan.
+//! Adds the mountpoints that only the checkpoint needs to the plan.
 
 use super::Planner;
 use crate::checkpoint::Namespace;
@@ -15,12 +15,11 @@ use crate::oci::mount::{Content, Mount};
 use crate::path::{PATH_MAX, RelPath, RelRef};
 use crate::sys::MountpointKind;
 
-/// How many bytes come before a path below a mount where CRIU asks for it:
-/// `/tmp/.criu.mntns.XXXXXX/mnt-0000000001/`.
+/// Length in bytes of the prefix that CRIU puts before a path: `/tmp/.criu.mntns.XXXXXX/mnt-0000000001/`.
 const CRIU_ROOT: usize = 40;
 
 impl Planner {
-    /// Plans what a checkpoint wants, but for one that wants too much: says whether it does.
+    /// Plans what a checkpoint requires. Returns whether that exceeds the limit; nothing is planned then.
     pub(super) fn add_checkpoint(
         &mut self,
         namespaces: &[Namespace],
@@ -61,7 +60,7 @@ impl Planner {
             };
             let is_over = |failure: &Failure| failure.cause == Cause::TooMany;
             if planned.status.failure().is_some_and(is_over) {
-                // All or nothing: half of it would help nobody.
+                // All or nothing: half of it is of no use.
                 self.mounts.truncate(configured);
                 self.tree.pending.keep_mounts(configured);
                 return true;
@@ -76,7 +75,7 @@ impl Planner {
         required: RequiredMountpoint,
         root: SourceId,
     ) -> Option<PlannedMount> {
-        // Without a usable source the mount of the configuration has failed already.
+        // If the source is unusable, the configuration's own mount has already failed.
         let source = self.source_of(&required.at, root)?;
         let mount = Mount {
             written: format!(
@@ -118,7 +117,7 @@ impl Planner {
         }
     }
 
-    /// What a mount of the workload's own shows, if that is there.
+    /// The kind of what a mount of the workload shows, if it exists.
     fn kind_of(&mut self, shown: &Inside, root: SourceId) -> Option<MountpointKind> {
         let source = self.source_of(shown, root)?;
         match self.tree.sources.look(source, shown.path.view()).ok()? {
@@ -128,7 +127,7 @@ impl Planner {
         }
     }
 
-    /// Judges a mountpoint whose path has no links, by the checkpoint's word.
+    /// Plans a mountpoint that the checkpoint requires; its path is free of symlinks.
     fn judge_required(
         &mut self,
         source: SourceId,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The directories of the sources that are open, and what isn't there: one cache for all that is looked up, and
-//! so one to invalidate.
+//! The open directories of the sources, and the paths that don't exist: one cache for every lookup, with one
+//! invalidation.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ const FEW: usize = 8;
 /// How many missing paths are remembered at once.
 const MAX_MISSING: usize = 256;
 
-/// A directory, and what it is on.
+/// A directory's identity and file system.
 #[derive(Clone, Copy, Debug)]
 pub struct Judged {
     /// Device and inode number.
@@ -30,11 +30,11 @@ pub struct Judged {
 /// What is open, and what isn't there.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// The one used last is the last.
+    /// In order of use; the most recently used is last.
     open: VecDeque<Open>,
     /// How many may be open.
     limit: usize,
-    /// What was found missing: nothing is below that either.
+    /// Paths that don't exist; nothing below them exists either.
     missing: BTreeSet<(SourceId, RelPath)>,
 }
 
@@ -57,10 +57,10 @@ pub(super) struct Open {
 }
 
 impl Cache {
-    /// Moves an open directory to the end. Whether there is one.
+    /// Moves an open directory to the end. Returns whether it is open.
     pub(super) fn find(&mut self, source: SourceId, path: RelRef) -> bool {
         let is_it = |open: &Open| open.at.source == source && open.at.path.view() == path;
-        // The newest is asked for most often.
+        // The most recent one is asked for most often.
         let Some(index) = self.open.iter().rposition(is_it) else {
             return false;
         };
@@ -86,14 +86,14 @@ impl Cache {
         self.open.back_mut().ok_or(Cause::Internal)
     }
 
-    /// Leaves room for other descriptors, from now on.
+    /// Frees descriptors, and keeps fewer from now on.
     pub(super) fn make_room(&mut self) {
         self.limit = FEW;
         let surplus = self.open.len().saturating_sub(self.limit);
         self.open.drain(..surplus);
     }
 
-    /// Whether a path was found missing, or one that it lies in.
+    /// Whether a path, or a directory above it, is known to be missing.
     pub(super) fn is_missing(&self, source: SourceId, path: RelRef) -> bool {
         let is_it = |path: RelRef| self.missing.contains(&(source, path.to_owned()));
         !self.missing.is_empty() && path.prefixes().any(is_it)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The places of the host that mountpoints may lie in: the rootfs and the bind sources, and nothing else.
-//! Whatever is looked at or created on the host goes through one of these.
+//! The only host directories and files that mountpoints may lie in: the rootfs and the bind sources. Every look
+//! at the host, and everything created there, goes through one of these.
 
 mod cache;
 
@@ -23,16 +23,16 @@ pub use cache::Judged;
 #[derive(Debug)]
 struct Source {
     path: PathBuf,
-    /// Shown with the mounts that the host has below it.
+    /// Includes the host's mounts below it (`rbind`).
     recursive: bool,
-    /// The host has a mount below it that this view must not show.
+    /// Opened without the host's mounts below it, which a plain bind doesn't show.
     stripped: bool,
     inode: Inode,
     /// It isn't there yet, but will be: the mountpoint of an earlier mount.
     pending: Option<HostPlace>,
 }
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Debug)]
 pub enum Seen {
     /// A directory.
@@ -98,7 +98,7 @@ impl Sources {
     ) -> SourceId {
         let (directory, _) = self.add_as(at, true, directory);
         let inode = Inode {
-            // That of nothing.
+            // No inode has this identity.
             identity: (0, 0),
             kind: match kind {
                 MountpointKind::Directory => InodeKind::Directory,
@@ -133,7 +133,7 @@ impl Sources {
         (id, kind)
     }
 
-    /// A place in a source that isn't there yet as one in a source that is. None for any other.
+    /// Translates a place in a pending source into one in a source that exists. None for other sources.
     pub fn real(&self, source: SourceId, path: RelRef) -> Option<HostPlace> {
         let pending = self.all.get(source.0)?.pending.as_ref()?;
         Some(HostPlace {
@@ -158,14 +158,14 @@ impl Sources {
         }
     }
 
-    /// What stands at `path` in a source, no link followed on the way.
+    /// What is at `path` in a source, without following symlinks.
     ///
     /// # Errors
     ///
     /// The source or a directory on the way can't be looked into.
     pub fn look(&mut self, source: SourceId, path: RelRef) -> Result<Seen, Cause> {
         let Some((parent, name)) = path.split_last() else {
-            // Known since it was added; and a file has no `.` to open.
+            // Known since it was added; and a file can't be opened by `.`.
             let root = self.all.get(source.0).ok_or(Cause::Internal)?;
             return Ok(match root.inode.kind {
                 InodeKind::Directory => Seen::Directory,
@@ -180,7 +180,7 @@ impl Sources {
         }
         let mut missing = path;
         let found = if self.has_to_stay(source) {
-            // By a walk of the kernel's that stays on the source's own mount.
+            // Let the kernel walk, without leaving the source's own mount.
             self.open_in(source, path, sys::open_beneath)
                 .and_then(|found| {
                     let inode = sys::inode(found.as_fd()).map_err(Cause::system("fstat"))?;
@@ -188,7 +188,7 @@ impl Sources {
                     seen(inode.kind, text)
                 })
         } else {
-            // By name, in a directory that is open already or will be of use.
+            // Look in the parent directory, which is open already or will be needed again.
             match self.directory(source, parent) {
                 Err(cause) => {
                     missing = parent;
@@ -204,7 +204,7 @@ impl Sources {
         };
         match errno {
             Errno::ENOENT => {
-                // A parent that is missing may have a parent that is missing too; the name itself hasn't.
+                // If a parent is missing, its own parent may be missing as well.
                 if missing == path || missing.depth() == 1 {
                     self.cache.add_missing(source, missing);
                 }
@@ -215,8 +215,8 @@ impl Sources {
         }
     }
 
-    /// The directory at `path` in a source, open for as long as others aren't asked for. Only to look: what is
-    /// called by this path may change, so whoever creates something opens it anew.
+    /// The directory at `path` in a source, open until others push it out of the cache. For looking only: another
+    /// directory may take this path, so whoever creates something reopens it.
     ///
     /// # Errors
     ///
@@ -232,7 +232,7 @@ impl Sources {
         self.cache.last().map(|open| open.fd.as_fd())
     }
 
-    /// What the directory at `path` in a source is, and on which file system.
+    /// The identity and the file system of the directory at `path` in a source.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl Sources {
         Ok(*open.judged.insert(judged))
     }
 
-    /// Opens the directory at `path` in a source, no link followed on the way.
+    /// Opens the directory at `path` in a source, without following symlinks.
     ///
     /// # Errors
     ///
@@ -280,7 +280,7 @@ impl Sources {
             opened = open(self.root(source)?, path, same_mount);
         }
         match opened {
-            // A mount of the host's is in the way, which a bind without `rbind` doesn't show.
+            // A host mount is in the way, which a bind without `rbind` doesn't show.
             Err(Errno::EXDEV) if same_mount => {
                 self.strip(source)?;
                 open(self.root(source)?, path, false)
@@ -290,7 +290,7 @@ impl Sources {
         .map_err(Cause::system("openat2"))
     }
 
-    /// From now on a source is seen without the mounts that the host has below it.
+    /// Reopens a source without the host's mounts below it.
     fn strip(&mut self, id: SourceId) -> Result<(), Cause> {
         let stripped =
             sys::without_submounts(self.root(id)?).map_err(Cause::system("open_tree"))?;
@@ -306,7 +306,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// It can't be opened, or is another one by now.
+    /// It can't be opened, or has been replaced.
     pub fn root(&mut self, id: SourceId) -> Result<BorrowedFd<'_>, Cause> {
         if !self.cache.find(id, RelRef::ROOT) {
             let source = self.all.get(id.0).ok_or(Cause::Internal)?;
@@ -318,7 +318,7 @@ impl Sources {
                 other => other,
             }
             .map_err(Cause::Source)?;
-            // Opened by its path only now, or once more: it has to be what it was.
+            // Opened by its path, maybe not for the first time: it must still be the same inode.
             let inode = sys::inode(fd.as_fd()).map_err(Cause::system("fstat"))?;
             if inode.identity != source.inode.identity {
                 return Err(Cause::Changed);
@@ -336,7 +336,7 @@ impl Sources {
         self.cache.make_room();
     }
 
-    /// Whether a mount of the host below a source is in the way, rather than in view.
+    /// Whether lookups must not cross into the host's mounts below a source.
     pub fn has_to_stay(&self, id: SourceId) -> bool {
         let source = self.all.get(id.0);
         source.is_some_and(|source| !source.recursive && !source.stripped)
@@ -361,7 +361,7 @@ fn seen(kind: InodeKind, text: impl FnOnce() -> Result<Vec<u8>, Errno>) -> Resul
         InodeKind::File => Ok(Seen::File),
         InodeKind::Link => match text() {
             Ok(text) => Ok(Seen::Link(text)),
-            // It was a link a moment ago.
+            // It was a symlink a moment ago.
             Err(Errno::EINVAL | Errno::ENOENT) => Err(Cause::Changed),
             Err(errno) => Err(Cause::system("readlinkat")(errno)),
         },
