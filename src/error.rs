@@ -14,7 +14,7 @@ use crate::escape::Escaped;
 /// [`Error::Untold`].
 #[derive(Debug)]
 pub enum Error {
-    /// The system would not let us have it.
+    /// It can't be read.
     Unreadable {
         /// The file, or what stands for it (`standard input`).
         file: PathBuf,
@@ -23,7 +23,7 @@ pub enum Error {
         /// Its error.
         errno: Errno,
     },
-    /// The system would not let us change it.
+    /// It can't be changed.
     Unchangeable {
         /// The file.
         file: PathBuf,
@@ -32,14 +32,14 @@ pub enum Error {
         /// Its error.
         errno: Errno,
     },
-    /// Something else names the program, which therefore stays.
+    /// Something else refers to the program, so it can't be removed.
     InUse {
         /// What names it.
         file: PathBuf,
         /// The program.
         program: PathBuf,
     },
-    /// It is there, but isn't what it has to be.
+    /// It exists, but its content is invalid.
     Invalid {
         /// The file, or what stands for it (`standard input`).
         file: PathBuf,
@@ -53,11 +53,11 @@ pub enum Error {
         /// The bundle that it is in.
         bundle: PathBuf,
     },
-    /// Standard output does not take what there is to say.
+    /// The report can't be written to standard output.
     Untold {
         /// The error of write(2).
         errno: Errno,
-        /// What was done all the same; none: nothing was to be.
+        /// What was done before, if anything.
         done: Option<&'static str>,
     },
 }
@@ -83,7 +83,7 @@ impl Error {
         }
     }
 
-    /// The error where something was done before it could not be told.
+    /// Adds what had been done by the time that the report failed.
     #[must_use]
     pub fn after(self, done: &'static str) -> Self {
         match self {
@@ -153,7 +153,7 @@ impl Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A path of the host's, escaped.
+/// A host path, escaped.
 pub fn shown(path: &Path) -> Escaped<'_> {
     Escaped(path.as_os_str().as_bytes())
 }

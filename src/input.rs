@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Bytes from files and pipes that somebody else wrote, bounded in size and in time.
+//! Untrusted bytes from files and pipes, bounded in size and in time.
 
 use std::fs::File;
 use std::io::Read;
@@ -31,10 +31,10 @@ pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
 pub fn read_whole(file: File, size: u64, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let expected = usize::try_from(size).unwrap_or(usize::MAX);
     if size == 0 || expected > limit {
-        // A file of the kernel's own tells no size.
+        // Kernel files report no size.
         return read_all(file, path, limit, 0);
     }
-    // As long as it was a moment ago: one read, and none to hear that it is the end.
+    // As much as fstat(2) has reported: one read, and none to find the end.
     let mut bytes = Vec::with_capacity(expected);
     while bytes.len() < expected {
         match rustix::io::read(&file, spare_capacity(&mut bytes)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said: a line an event on standard error, without time or colour unless a person watches; and
-//! to the systemd journal, with fields. CRIU writes the standard error of its script into restore.log,
+//! The log: one line per event on standard error, without time or colour unless it is a terminal, and entries
+//! with fields in the systemd journal. CRIU writes the standard error of its script into restore.log,
 //! a runtime that of a failing hook into its own error; the journal is where a node's owner looks.
 
 use std::fmt;
@@ -39,7 +39,7 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// Who speaks, in every line: they end up in the logs of CRIU and of container engines.
+/// The name in every line: they end up in the logs of CRIU and of container engines.
 pub const TARGET: &str = "premount";
 
 /// Where systemd's journal takes messages.
@@ -47,7 +47,7 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// How long a journal whose queue is full is waited for, in nanoseconds.
 const PATIENCE: i64 = 100_000_000;
 
-/// What the command line says of the log, and what holds where it doesn't.
+/// The log's settings from the command line, with the defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Choice {
     /// How much.
@@ -60,10 +60,10 @@ pub struct Choice {
     pub journal_too: bool,
 }
 
-/// Whether there is a journal that is told.
+/// Whether the journal gets the log.
 static HAS_JOURNAL: AtomicBool = AtomicBool::new(false);
 
-/// Whether the journal's queue was full when it was last asked.
+/// Whether the journal's queue was full the last time.
 static IS_STUCK: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging.
@@ -167,17 +167,17 @@ fn is_event(metadata: &Metadata<'_>) -> bool {
     metadata.is_event()
 }
 
-/// Whether anybody is told of which container and bundle it is all about.
+/// Whether the log has fields for the container and the bundle.
 pub fn names_container() -> bool {
     HAS_JOURNAL.load(Ordering::Relaxed)
 }
 
-/// Notes something of the container that it is all about, for every line from here on.
+/// Adds a field about the container to every following line.
 pub fn note(field: &str, value: &[u8]) {
     Span::current().record(field, display(Escaped(value)));
 }
 
-/// Says lines about a mount: to the journal with fields.
+/// Logs lines about a mount, which has fields in the journal.
 pub fn about_mount(action: &'static str, mount: &[u8], path: Option<&Path>, say: impl FnOnce()) {
     if !names_container() {
         return say();

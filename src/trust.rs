@@ -25,10 +25,10 @@ const WRITABLE: u32 = 0o022;
 /// What an owner looks like that the user namespace has no number for (user_namespaces(7)).
 const OVERFLOW: u32 = 65534;
 
-/// Why a file isn't trusted.
+/// Why a file is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distrust {
-    /// What isn't as it has to be, from the file that was asked for: `..`, `../..`.
+    /// The file or directory that can't be trusted.
     what: PathBuf,
     reason: Reason,
 }

@@ -3,8 +3,8 @@
 //! namespace, with every mount in it, its mountpoint resolved, whoever made it (CRIU
 //! images/mnt.proto; criu/include/magic.h).
 //!
-//! A checkpoint is somebody else's input. What is read here is bounded, for all of its images together
-//! ([`Budget`]), and names places at most.
+//! A checkpoint is untrusted input. What is read here is bounded, for all of its images together ([`Budget`]), and
+//! can only name places.
 
 pub mod archive;
 mod budget;
@@ -111,7 +111,7 @@ pub fn read(directory: &ImageDirectory) -> Result<Vec<Namespace>, Error> {
         let name = format!("mountpoints-{number}.img");
         let file = directory.path.join(&name);
         let (image, size) = input::open_file_in(directory.as_fd(), &name, &file)?;
-        // What it gets meanwhile is no part of it: to read until its end takes no call of its own.
+        // Read up to the size it had when it was opened: that saves the read that would find the end.
         let buffer = usize::try_from(size.min(BUFFER)).unwrap_or_default();
         let image = BufReader::with_capacity(buffer, image.take(size));
         read_image(image, &file, &mut budget)

@@ -23,7 +23,7 @@ const COMMON_MAGIC: u32 = 0x5456_4319;
 /// What comes next in an image of mounts, `MNTS_MAGIC`.
 const MOUNTS_MAGIC: u32 = 0x5556_3928;
 
-/// A mount as CRIU wrote it. Paths are bytes: the protocol says strings, and CRIU doesn't care.
+/// A mount as CRIU wrote it. Paths are bytes: CRIU doesn't check that its protobuf strings are UTF-8.
 #[derive(Clone, PartialEq, Message)]
 struct Entry {
     #[prost(uint32, required, tag = "1")]
@@ -44,7 +44,7 @@ struct Entry {
     ext_key: Option<Vec<u8>>,
 }
 
-/// Parses an image of mounts, of a budget of its own.
+/// Parses an image of mounts, with a budget of its own.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Namespace, Error> {
     read_image(bytes, file, &mut Budget::default())
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! JSON that somebody else wrote: bounded in size before it is parsed, and every error with the file and
-//! the place in it. `serde_json` bounds the depth of what is taken, and what is ignored takes a byte a level.
+//! Untrusted JSON: bounded in size before it is parsed; every error names the file and the place in it. `serde_json` bounds the depth of what is taken, and what is ignored takes a byte a level.
 
 use std::fmt;
 use std::fs::File;

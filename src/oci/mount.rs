@@ -8,16 +8,16 @@ use oci_spec::runtime;
 use crate::path::{NotAPath, RelPath};
 use crate::sys::kernel_fs::is_kernel_fs;
 
-/// What one sees behind a mount.
+/// What a mount shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// A directory or file of the host's.
+    /// A host directory or file.
     Bind {
         /// Its absolute host path.
         source: PathBuf,
         /// `rbind`: with the mounts that the host has below it.
         recursive: bool,
-        /// What becomes of a source that is a link.
+        /// What happens to a source that is a symlink.
         link: LinkSource,
     },
     /// A tmpfs of the container's own, whose content CRIU restores.
@@ -25,20 +25,20 @@ pub enum Content {
         /// `tmpcopyup`: it starts as a copy of what it covers.
         copy_up: bool,
     },
-    /// A file system that the kernel makes up.
+    /// A kernel file system.
     Kernel,
     /// Anything else, which premount doesn't look into.
     Other,
 }
 
-/// What becomes of a source that is a symbolic link (crun(1), "crun extensions").
+/// What happens to a source that is a symlink (crun(1), "crun extensions").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkSource {
     /// It is followed.
     Followed,
     /// `src-nofollow`: it is bound itself.
     Bound,
-    /// `copy-symlink`: it is no mount, and the runtime makes a link of the same text in its place.
+    /// `copy-symlink`: nothing is mounted, and the runtime creates a symlink with the same target instead.
     Copied,
 }
 
@@ -49,11 +49,11 @@ pub struct Mount {
     pub written: String,
     /// The destination, clean; or why it is not a path.
     pub destination: Result<RelPath, NotAPath>,
-    /// Whether a link in the place of the mountpoint is followed: not with crun's `dest-nofollow`.
+    /// Whether a symlink at the destination is followed; crun's `dest-nofollow` says no.
     pub follow: bool,
     /// `bind`, `rbind`, or the file system's type.
     pub file_system: String,
-    /// What lies behind it.
+    /// What it shows.
     pub content: Content,
 }
 

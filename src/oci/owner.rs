@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! In whose name what is missing is made: the container's root, with that root's powers and no more.
+//! Who owns what is created: the container's root, which has its own capabilities and no more.
 
 use oci_spec::runtime::LinuxIdMapping;
 
@@ -10,7 +10,7 @@ pub struct Owner {
     pub uid: u32,
     /// The group's.
     pub gid: u32,
-    /// The users and groups of the container's user namespace; none where it has none of its own.
+    /// The users and groups of the container's user namespace; none if it has no user namespace.
     pub mapped: Option<Mapped>,
 }
 

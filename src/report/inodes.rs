@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The inodes that a report names, as far as there is room for them.
+//! The inodes that a report names, within its limits.
 
 use std::path::PathBuf;
 

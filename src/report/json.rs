@@ -23,7 +23,7 @@ use crate::sys::MountpointKind;
 
 pub(super) const VERSION: u32 = 1;
 
-/// A list that is made while it is written.
+/// A list that is generated while it is written.
 struct Each<F>(F);
 
 impl<I: IntoIterator<Item: Serialize>, F: Fn() -> I> Serialize for Each<F> {
@@ -103,7 +103,7 @@ struct ErrorReport {
     errno: String,
 }
 
-/// How many inodes had no room, once all are written that had.
+/// How many inodes didn't fit, known after the others are written.
 struct Unlisted<'a>(&'a RefCell<Lines>);
 
 impl Unlisted<'_> {
@@ -215,7 +215,7 @@ fn mount(
             Origin::Checkpoint => "checkpoint",
         },
         destination: written.clone(),
-        // What is not a path is what it is written as.
+        // A destination that is not a path is shown as written.
         resolved: absolute(resolved.unwrap_or(written.trim_start_matches('/').as_bytes())),
         r#type: planned.mount.file_system.clone(),
         source: planned.mount.source().map(path),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an inode is, as far as a mountpoint is concerned.
+//! The kind and identity of an inode.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -31,7 +31,7 @@ impl MountpointKind {
     }
 }
 
-/// What an inode is, as far as a mountpoint is concerned.
+/// The kind of an inode, as far as it matters for a mountpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InodeKind {
     /// A directory.

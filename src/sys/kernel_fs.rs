@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The file systems whose content the kernel makes up, by their names and by their numbers.
+//! Kernel file systems: those whose content the kernel provides, by name and by magic number.
 
-/// Whether a file system of this type is one that the kernel makes up, going by its name.
+/// Whether a file system type is a kernel file system, by its name.
 pub fn is_kernel_fs(name: &str) -> bool {
     name == "devtmpfs" || KERNEL_FILE_SYSTEMS.iter().any(|known| known.1 == name)
 }

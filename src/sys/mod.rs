@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every system call that premount makes on somebody else's paths, and nothing else.
+//! Every system call that premount makes on untrusted paths, and nothing else.
 //!
 //! A path is taken only from an open directory and never through a link, but for the roots
 //! themselves ([`open_root`]), which are the host paths that the configuration names. Nothing here
@@ -43,7 +43,7 @@ static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
 /// The file system below an open directory.
 #[derive(Clone, Copy, Debug)]
 pub struct FileSystem {
-    /// Its name, if it is one that the kernel makes up and in which nobody may create anything.
+    /// Its name, if it is a kernel file system: nothing may be created there.
     pub kernel: Option<&'static str>,
     /// Mounted read-only, or read-only itself.
     pub read_only: bool,
@@ -72,7 +72,7 @@ pub fn name_of(fd: BorrowedFd) -> Result<PathBuf, Errno> {
     std::fs::read_link(link).map_err(|error| errno_of(&error))
 }
 
-/// What [`open_root`] would open, and no more than that: most sources are never looked into.
+/// What [`open_root`] would open, without opening it: most sources are never looked into.
 pub fn inode_of_root(path: &Path) -> Result<Inode, Errno> {
     retry(|| stat(path)).map(|found| Inode::from(&found))
 }
@@ -237,7 +237,7 @@ pub fn make_directory(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
 
 /// Creates an empty file, mode 0644; `EEXIST` where anything, a link too, has that name.
 pub fn make_file(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
-    // O_EXCL: what is there is neither opened nor truncated, and a dangling link isn't followed.
+    // O_EXCL: an existing file is neither opened nor truncated, and a dangling symlink is not followed.
     let flags =
         OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o644);
@@ -262,8 +262,8 @@ pub fn list(
     directory: BorrowedFd,
     mut name: impl FnMut(&str) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
-    // Not std's ReadDir, which panics if closing it fails. Some fifty names at once; and no array, which would
-    // be written byte by byte first.
+    // Not std's ReadDir, which panics if closing it fails. About fifty names at a time. Not an array, which the
+    // compiler would initialise byte by byte.
     let mut buffer = Vec::with_capacity(2 << 10);
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {

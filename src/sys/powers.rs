@@ -62,7 +62,7 @@ impl Powers {
     }
 }
 
-/// Leaves all groups but the main one: a container's root is in none of the host's.
+/// Drops all supplementary groups: a container's root is in none of the host's groups.
 pub fn leave_groups() -> Result<(), Errno> {
     nix::unistd::setgroups(&[])
 }

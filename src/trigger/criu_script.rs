@@ -111,7 +111,7 @@ fn find_bundle(images: Option<&Path>) -> Result<Found, NotFound> {
 }
 
 impl NotFound {
-    /// The first reason that says more than that there is nothing.
+    /// The first reason other than that there is nothing.
     fn or(self, other: Self) -> Self {
         match self {
             Self::Nothing => other,
@@ -123,7 +123,7 @@ impl NotFound {
 /// Takes the configuration in a directory, if it is an OCI container's and can be trusted.
 fn take(directory: &Path) -> Result<Bundle, NotFound> {
     let unreadable = |errno| match errno {
-        // What isn't there, or is something else, is no configuration.
+        // No configuration, then.
         Errno::ENOENT | Errno::ENOTDIR => NotFound::Nothing,
         errno => NotFound::Unusable(Error::Unreadable {
             file: directory.to_owned(),

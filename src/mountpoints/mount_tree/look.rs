@@ -8,7 +8,7 @@ use crate::mountpoints::sources::Seen;
 use crate::path::RelRef;
 use crate::sys::{self, MountpointKind};
 
-/// What stands at a place, as far as premount can tell.
+/// What is at a place, if premount can tell.
 #[derive(Debug)]
 pub enum Look {
     Seen(Seen),
@@ -16,7 +16,7 @@ pub enum Look {
 }
 
 impl MountTree {
-    /// What is to be created at a place that isn't there yet, for the mounts so far.
+    /// What the mounts so far will create at a place that doesn't exist yet.
     pub fn pending_at(&mut self, place: &Place) -> Result<Option<MountpointKind>, Cause> {
         let Backing::Source(source, _) = *self.backing(place.mount) else {
             return Ok(None);

@@ -11,7 +11,7 @@ use crate::path::RelRef;
 pub struct ConfigMount<'a> {
     /// Its mountpoint in the container's view, links resolved; none for a destination that is not a path.
     pub resolved: Option<RelRef<'a>>,
-    /// Its destination, clean: crun names a mount so where the mountpoint isn't there.
+    /// Its destination, cleaned: the name that crun gives a mount whose mountpoint doesn't exist.
     pub destination: Option<RelRef<'a>>,
     /// It has a source on the host.
     pub is_bind: bool,
@@ -28,7 +28,7 @@ pub enum Parent {
     Mount(usize),
     /// It can't be mounted at all: its source is missing.
     Broken,
-    /// The way to its mountpoint leads nowhere by now. What the checkpoint says of it counts alone.
+    /// Its destination can no longer be resolved, so only the checkpoint says where it is.
     Unplaced,
 }
 

@@ -54,7 +54,7 @@ pub struct RequiredMountpoint {
     pub file_system: String,
 }
 
-/// What a checkpoint says beside a configuration.
+/// What a checkpoint has in relation to a configuration.
 #[derive(Debug)]
 pub struct Compared {
     /// What it needs beyond that, outermost first; none where that is too much.
