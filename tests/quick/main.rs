@@ -15,6 +15,7 @@ mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
 mod corpus;
+mod diagnosis;
 mod failed_mounts;
 mod images;
 #[path = "../model/input.rs"]

@@ -65,6 +65,13 @@ fn the_action_script_takes_the_configuration_of_the_runtime_that_called_criu() {
         vec!["--bundle".to_owned(), world.bundle()],
         vec![format!("--bundle={}", world.bundle())],
         vec!["-b".to_owned(), world.bundle()],
+        // proc(5) gives a long command line in parts.
+        vec![
+            "--root".into(),
+            "r".repeat(5000),
+            "--bundle".into(),
+            world.bundle(),
+        ],
     ] {
         let mut criu = AsCriu::restores(&world);
         criu.runtime.clone_from(&elsewhere);
