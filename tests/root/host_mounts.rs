@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
+use crate::common::mount_image::{checkpoint, container, entry};
 use crate::common::{self, AsCriu, Ended, World, ended, output, skipped_without_root};
 
 /// Calls `apply` on a world after a script in a mount namespace of its own; none without root. The script
@@ -82,12 +83,17 @@ fn a_mount_of_the_host_s_is_in_view_with_rbind_alone() {
 fn a_plan_knows_that_a_source_is_read_only() {
     let world = world("bind");
     let script = "mount --bind vol vol; mount -o remount,bind,ro vol";
-    let check = "check --bundle \"$1/bundle\" --format json";
+    let mut entries = container();
+    entries.push(entry(3, 2, 9, "/", "/data/sub/x"));
+    checkpoint(&world, &entries);
+    let check = "check --bundle \"$1/bundle\" --checkpoint \"$1/bundle/checkpoint\" --format json";
     let Some(output) = call_after(&world, script, check) else {
         return;
     };
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["mounts"][1]["error"]["errno"], "EROFS", "{report}");
+    assert_eq!(report["findings"][0]["kind"], "read-only", "{report}");
+    assert_eq!(output.status.code(), Some(1));
 }
 
 /// As systemd-journald takes them, at the one place that journal clients know.
