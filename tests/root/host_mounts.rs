@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Host mounts in and below a source, in a mount namespace of the test's own.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output};
 
@@ -94,6 +95,11 @@ fn a_plan_knows_that_a_source_is_read_only() {
     assert_eq!(report["mounts"][1]["error"]["errno"], "EROFS", "{report}");
     assert_eq!(report["findings"][0]["kind"], "read-only", "{report}");
     assert_eq!(output.status.code(), Some(1));
+    // And CRIU is sure to fail of it.
+    fs::write(world.path("state"), world.state()).unwrap();
+    let hook = "hook <\"$1/state\"";
+    let hook = ended(&call_after(&world, script, hook).unwrap());
+    assert_eq!(hook.status, 1, "{hook:?}");
 }
 
 /// As systemd-journald takes them, at the one place that journal clients know.
