@@ -143,6 +143,8 @@ fn what_the_configuration_has_is_found_where_the_checkpoint_has_it() {
     let (findings, status) = findings(&world, &container());
     let kinds: Vec<_> = findings.iter().map(|found| &found["kind"]).collect();
     assert_eq!(kinds, ["missing-source", "not-in-checkpoint"]);
+    assert_eq!(findings[0]["host_path"], source);
+    assert_eq!(findings[1]["host_path"], Value::Null);
     assert_eq!(status, 1);
 }
 

@@ -204,6 +204,7 @@ fn a_restore_of_what_is_no_oci_container_goes_on() {
         "[]",
         "no JSON",
         r#"{"name":"an npm package","mounts":[]}"#,
+        r#"{"root":{"path":"rootfs"},"mounts":[]}"#,
     ] {
         fs::write(world.path("bundle/config.json"), text).unwrap();
         let ended = AsCriu::restores(&world).call(&[]);
@@ -264,6 +265,20 @@ fn the_capture_of_a_restore_by_crio_gets_what_it_needs() {
             .is_dir()
     );
     assert_eq!(world.premount("check").status, 0);
+}
+
+#[test]
+fn a_bundle_that_can_not_be_opened_fails_a_hook_only_if_it_is_not_there() {
+    let world = world();
+    let name = "n".repeat(256);
+    for (bundle, status) in [("gone", 2), ("bundle/config.json", 2), (&*name, 0)] {
+        let state =
+            json!({"bundle": world.path(bundle), "annotations": {"io.premount.restore": "true"}});
+        let ended = premount(&["hook"], state.to_string().as_bytes(), &[]);
+        assert_eq!(ended.status, status, "{bundle}: {ended:?}");
+        let is_passed_over = ended.stderr.contains(" WARN premount: nothing done: ");
+        assert_eq!(is_passed_over, status == 0, "{bundle}: {ended:?}");
+    }
 }
 
 /// Some JSON decoders take a key twice, and the last counts; premount takes none for another.

@@ -9,7 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::acting::{acted, with_volume};
-use crate::common::{AsCriu, World, binary, output_within, premount, skipped_without_root};
+use crate::common::{
+    AsCriu, World, binary, copy_binary, ended, output, output_within, premount,
+    skipped_without_root,
+};
 
 /// What somebody else does to a world.
 type Tampering<'a> = &'a dyn Fn(&World);
@@ -104,4 +107,22 @@ fn nobody_s_directory_is_not_trusted_where_nobody_is_a_user() {
         return;
     }
     assert!(output.status.success() && acted(&world), "{said}");
+}
+
+/// A rootless engine's hook: what it is told by its own files counts, and root's.
+#[test]
+fn who_runs_premount_is_trusted() {
+    if skipped_without_root("become another user") {
+        return;
+    }
+    let world = with_volume();
+    let program = world.path("premount");
+    copy_binary(&program);
+    fs::write(world.path("state"), world.state()).unwrap();
+    let script = "chown -R 1000:1000 \"$1\" && exec setpriv --reuid 1000 --regid 1000 --clear-groups -- \
+                  \"$1/premount\" hook <\"$1/state\"";
+    let mut call = Command::new("sh");
+    let call = call.args(["-c", script, "sh"]).arg(world.path(""));
+    let ended = ended(&output(call));
+    assert!(ended.status == 0 && acted(&world), "{ended:?}");
 }
