@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::common::acting::{acted, with_volume};
 use crate::common::{
-    AsCriu, World, binary, copy_binary, ended, output, output_within, premount,
+    self, AsCriu, World, binary, copy_binary, ended, output, output_within, premount,
     skipped_without_root,
 };
 
@@ -92,21 +92,29 @@ fn nobody_s_directory_is_not_trusted_where_nobody_is_a_user() {
     assert!(ended.stderr.contains("belongs to user 65534"), "{ended:?}");
     assert!(!acted(&world), "{ended:?}");
     // And one that is nobody's where it is asked, since the namespace has no number for its owner.
-    let child = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--"])
-        .arg(binary())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let patience = Duration::from_secs(60);
-    let output = output_within(patience, child.unwrap(), world.state().as_bytes());
+    let in_user_namespace = || {
+        let child = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--"])
+            .arg(binary())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let patience = Duration::from_secs(60);
+        output_within(patience, child.unwrap(), world.state().as_bytes())
+    };
+    let output = in_user_namespace();
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("unshare failed") {
         println!("skipped: no user namespaces here: {said}");
         return;
     }
     assert!(output.status.success() && acted(&world), "{said}");
+    // But whose the directory itself is has to be known.
+    std::os::unix::fs::chown(world.path("bundle"), Some(65534), None).unwrap();
+    let ended = common::ended(&in_user_namespace());
+    assert!(ended.stderr.contains("belongs to user 65534"), "{ended:?}");
+    assert!(!acted(&world), "{ended:?}");
 }
 
 /// A rootless engine's hook: what it is told by its own files counts, and root's.
