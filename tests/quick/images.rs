@@ -153,7 +153,8 @@ fn of_a_checkpoint_that_wants_too_much_nothing_is_made() {
     let mut entries = container();
     entries.push(entry(3, 2, 9, "/", "/data/a/b"));
     entries.push(entry(4, 2, 9, "/", "/data/c/d"));
-    let world = world(&entries);
+    let mut world = world(&entries);
+    world.tmpfs("/data/configured");
     let (bundle, images) = (world.bundle(), world.path("images"));
     let apply = |most: &str| {
         let images = images.to_str().unwrap();
@@ -174,9 +175,9 @@ fn of_a_checkpoint_that_wants_too_much_nothing_is_made() {
         applied.stderr.contains("needs more than 3 inodes"),
         "{applied:?}"
     );
-    assert_eq!(world.tree("vol"), ["f file"]);
+    assert_eq!(world.tree("vol"), ["d configured", "f file"]);
     assert_eq!(apply("4").status, 0);
-    assert_eq!(world.tree("vol").len(), 5);
+    assert_eq!(world.tree("vol").len(), 6);
 }
 
 /// CRIU asks for `/tmp/.criu.mntns.XXXXXX/mnt-0000000003/PATH`.

@@ -11,6 +11,7 @@
 #![allow(clippy::indexing_slicing, clippy::print_stderr)]
 
 mod archives;
+mod check;
 mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;

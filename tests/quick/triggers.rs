@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::common::acting::{acted, with_volume, world};
-use crate::common::mount_image::{checkpoint, container, entry};
+use crate::common::mount_image::{MountEntry, checkpoint, container, entry};
 use crate::common::{self, AsCriu, World, premount};
 
 #[test]
@@ -204,6 +204,7 @@ fn a_restore_of_what_is_no_oci_container_goes_on() {
         "[]",
         "no JSON",
         r#"{"name":"an npm package","mounts":[]}"#,
+        r#"{"root":{"path":"rootfs"},"mounts":[]}"#,
     ] {
         fs::write(world.path("bundle/config.json"), text).unwrap();
         let ended = AsCriu::restores(&world).call(&[]);
@@ -264,6 +265,20 @@ fn the_capture_of_a_restore_by_crio_gets_what_it_needs() {
             .is_dir()
     );
     assert_eq!(world.premount("check").status, 0);
+}
+
+#[test]
+fn a_bundle_that_can_not_be_opened_fails_a_hook_only_if_it_is_not_there() {
+    let world = world();
+    let name = "n".repeat(256);
+    for (bundle, status) in [("gone", 2), ("bundle/config.json", 2), (&*name, 0)] {
+        let state =
+            json!({"bundle": world.path(bundle), "annotations": {"io.premount.restore": "true"}});
+        let ended = premount(&["hook"], state.to_string().as_bytes(), &[]);
+        assert_eq!(ended.status, status, "{bundle}: {ended:?}");
+        let is_passed_over = ended.stderr.contains(" WARN premount: nothing done: ");
+        assert_eq!(is_passed_over, status == 0, "{bundle}: {ended:?}");
+    }
 }
 
 /// Some JSON decoders take a key twice, and the last counts; premount takes none for another.
@@ -362,4 +377,49 @@ fn what_the_checkpoint_does_not_mount_fails_no_restore() {
         1,
         "{ended:?}"
     );
+}
+
+#[test]
+fn a_restore_fails_only_of_what_criu_is_sure_to_fail_of() {
+    let fails = |world: &World, more: &[MountEntry]| {
+        checkpoint(world, &[&container(), more].concat());
+        let ended = premount(&[], world.state().as_bytes(), &[]);
+        let said = if ended.status == 1 { "ERROR" } else { " WARN" };
+        let said = format!("{said} premount: mount /");
+        assert_eq!(ended.stderr.matches(&said).count(), 1, "{ended:?}");
+        ended.status == 1
+    };
+    let external = |id, key: &str| MountEntry {
+        ext_key: Some(key.into()),
+        ..entry(id, 2, 9, "/shown", key)
+    };
+    let world = with_volume();
+    world.file("vol/file");
+    assert!(fails(&world, &[entry(3, 2, 9, "/", "/data/file/x")]));
+    // What comes in the way by the configuration alone may not be there for CRIU.
+    let mut world = with_volume();
+    world.file("f");
+    world.bind("vol", "/two");
+    world.bind("f", "/data/x");
+    world.tmpfs("/two/x/y");
+    let mut two = entry(3, 1, 2, "/vol", "/two");
+    two.ext_key = Some(b"/two".to_vec());
+    let nested = entry(5, 3, 9, "/", "/two/x/y");
+    assert!(!fails(&world, &[two, external(4, "/data/x"), nested]));
+    // A runtime may come through where premount doesn't, but not to what isn't there.
+    for (source, is_fatal) in [("gone", true), ("loop", false)] {
+        let mut world = with_volume();
+        world.link("loop", "loop");
+        world.bind(source, "/data/x");
+        assert_eq!(
+            fails(&world, &[external(3, "/data/x")]),
+            is_fatal,
+            "{source}"
+        );
+        // A mount that CRIU makes itself has no source.
+        assert!(
+            !fails(&world, &[entry(3, 2, 9, "/", "/data/x")]),
+            "{source}"
+        );
+    }
 }
