@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all images of one checkpoint may take together. Each limit is far beyond any container's; all of
-//! them keep premount below 64 MiB, from the images to the report (tests/bounds.rs measures it).
+//! Limits on the images of one checkpoint, all counted together. Each is far above what any container needs;
+//! together they keep premount's memory below 64 MiB, from the images to the report (tests/slow/bounds).
 
 use std::path::Path;
 
 use super::MountImage;
 use crate::error::Error;
 
-/// Most mounts. The kernel has at most 100,000 in a namespace (`fs.mount-max`); a mount costs some 2 KB
-/// until it is planned, made and reported.
+/// Maximum number of mounts. The kernel allows 100,000 in a namespace (`fs.mount-max`); planning, creating
+/// and reporting one takes about 2 KB.
 const MOUNTS: usize = 1 << 14;
-/// Most bytes of names. Each is kept some ten times until it is reported, then escaped.
+/// Maximum bytes of names. About ten copies of each exist by the time it is reported, escaped.
 const NAMES: usize = 1 << 20;
-/// Most bytes of directories that may have to be made, each with its own path.
+/// Maximum bytes of directories to create, each with its own path.
 const DIRECTORIES: usize = 8 << 20;
-/// What a directory takes beside its path.
+/// Memory for a directory besides its path.
 const DIRECTORY: usize = 128;
-/// Most bytes of images: what else CRIU writes of a mount is read, too, but not kept.
+/// Maximum bytes of mount entries: premount reads all of an entry, but keeps only what it needs.
 const BYTES: usize = 64 << 20;
 
-/// What is left of it.
+/// What is left of the limits.
 #[derive(Debug)]
 pub struct Budget {
     namespaces: usize,
@@ -42,22 +42,22 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Most mount namespaces.
+    /// Maximum number of mount namespaces.
     pub(super) const MAX_NAMESPACES: usize = 1024;
 
-    /// Takes an image, which is a mount namespace. `file` is what the error names.
+    /// Counts an image, which holds one mount namespace. The error names `file`.
     pub(super) fn namespace(&mut self, file: &Path) -> Result<(), Error> {
         let limit = Self::MAX_NAMESPACES;
         take(&mut self.namespaces, 1, file, limit, "mount namespaces")
     }
 
-    /// Takes a mount of `size` bytes in its image.
+    /// Counts a mount that has `size` bytes in its image.
     pub(super) fn mount(&mut self, size: usize, file: &Path) -> Result<(), Error> {
         take(&mut self.mounts, 1, file, MOUNTS, "mounts")?;
-        take(&mut self.bytes, size, file, BYTES, "bytes of mounts")
+        take(&mut self.bytes, size, file, BYTES, "bytes of mount entries")
     }
 
-    /// Takes the names of a mount.
+    /// Counts the names of a mount.
     pub(super) fn names(&mut self, mount: &MountImage, file: &Path) -> Result<(), Error> {
         let names = [
             mount.root.as_bytes().len(),
@@ -68,7 +68,7 @@ impl Budget {
         self.take_names(names.iter().sum(), file)
     }
 
-    /// Takes the directories on the way to a mountpoint: they lie below what the parent shows.
+    /// Counts the directories on the path to a mountpoint, which lie below the root of the parent mount.
     pub(super) fn directories(
         &mut self,
         mount: &MountImage,
@@ -80,26 +80,20 @@ impl Budget {
         let directories = mount.mountpoint.view().prefixes();
         let size = directories.map(|path| DIRECTORY + top + path.size()).sum();
         let (left, limit) = (&mut self.directories, DIRECTORIES);
-        take(left, size, file, limit, "bytes of directories of mounts")
+        take(left, size, file, limit, "bytes of mountpoint directories")
     }
 
     fn take_names(&mut self, size: usize, file: &Path) -> Result<(), Error> {
         let limit = NAMES;
-        take(
-            &mut self.names,
-            size,
-            file,
-            limit,
-            "bytes of names of mounts",
-        )
+        take(&mut self.names, size, file, limit, "bytes of mount names")
     }
 }
 
 fn take(left: &mut usize, size: usize, file: &Path, limit: usize, what: &str) -> Result<(), Error> {
     *left = left.checked_sub(size).ok_or_else(|| {
         let reason = format!(
-            "more than {limit} {what} in the images of one checkpoint, more than premount takes: without \
-             the images it goes by the configuration alone"
+            "more than {limit} {what} in the checkpoint's images, which is premount's limit; without the \
+             images it uses the configuration alone"
         );
         Error::invalid(file, "", reason)
     })?;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The mounts of a checkpoint, from CRIU's images `mountpoints-*.img`: a file for each mount
-//! namespace, with every mount in it, its mountpoint resolved, whoever made it (CRIU
-//! images/mnt.proto; criu/include/magic.h).
+//! The mounts of a checkpoint, from CRIU's `mountpoints-*.img` images: one file per mount namespace, with
+//! every mount in it, whoever mounted it, and its resolved mountpoint (CRIU images/mnt.proto;
+//! criu/include/magic.h).
 //!
-//! A checkpoint is untrusted input. What is read here is bounded, for all of its images together ([`Budget`]), and
-//! can only name places.
+//! A checkpoint is untrusted input. [`Budget`] bounds all of its images together, and all they yield is the
+//! names of places.
 
 pub mod archive;
 mod budget;
@@ -23,35 +23,35 @@ use crate::error::Error;
 use crate::path::RelPath;
 use crate::{input, sys};
 
-/// Most names in a directory of images. CRIU has some six for each process.
+/// Maximum number of entries in an image directory. CRIU writes about six files per process.
 const MAX_NAMES: usize = 1 << 20;
-/// Most bytes of an image in memory at once.
+/// Maximum bytes of an image buffered at once.
 const BUFFER: u64 = 64 << 10;
 
 /// A mount of the checkpoint.
 #[derive(Clone, Debug)]
 pub struct MountImage {
-    /// Its number in the namespace.
+    /// The mount's ID.
     pub id: u32,
-    /// The number of the mount that it is mounted in.
+    /// The ID of the parent mount.
     pub parent: u32,
-    /// Its file system's device.
+    /// The file system's device number.
     pub device: u32,
-    /// What of the file system it shows.
+    /// The root of the mount within the file system.
     pub root: RelPath,
-    /// Where it is mounted, in the namespace's view.
+    /// The mountpoint as seen in the namespace.
     pub mountpoint: RelPath,
-    /// Its file system's type.
+    /// The file system's type.
     pub file_system: Cow<'static, str>,
-    /// For a mount that the runtime gives CRIU on restore: its name between the two.
+    /// The key of an external mount, which the runtime passes to CRIU on restore.
     pub external: Option<Vec<u8>>,
 }
 
 impl MountImage {
-    /// Whether it is the empty directory that crun has below its state and binds over masked directories.
+    /// Whether this is crun's empty directory, which crun keeps in its state and binds over masked directories.
     pub fn is_empty_directory(&self) -> bool {
-        let is_it = |path: &[u8]| path.split(|&byte| byte == b'/').next_back() == Some(EMPTY);
-        is_it(self.root.as_bytes()) && self.external.as_deref().is_some_and(is_it)
+        let has_name = |path: &[u8]| path.split(|&byte| byte == b'/').next_back() == Some(EMPTY);
+        has_name(self.root.as_bytes()) && self.external.as_deref().is_some_and(has_name)
     }
 }
 
@@ -61,11 +61,11 @@ const EMPTY: &[u8] = b".empty-directory";
 /// The mounts of one mount namespace.
 #[derive(Debug, Default)]
 pub struct Namespace {
-    /// In the order of the image.
+    /// In the image's order.
     pub mounts: Vec<MountImage>,
 }
 
-/// An image directory, open.
+/// An open image directory.
 #[derive(Debug)]
 pub struct ImageDirectory {
     fd: OwnedFd,
@@ -88,7 +88,7 @@ impl ImageDirectory {
         Ok(Self { fd, path })
     }
 
-    /// Its path.
+    /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -100,18 +100,18 @@ impl AsFd for ImageDirectory {
     }
 }
 
-/// Reads all mount namespaces in an image directory, that of the root process first.
+/// Reads all mount namespaces in an image directory, the root process's first.
 ///
 /// # Errors
 ///
-/// An image can't be read, is not one, or has more than premount takes.
+/// An image can't be read, is invalid, or exceeds a limit.
 pub fn read(directory: &ImageDirectory) -> Result<Vec<Namespace>, Error> {
     let mut budget = Budget::default();
     let image = |number| {
         let name = format!("mountpoints-{number}.img");
         let file = directory.path.join(&name);
         let (image, size) = input::open_file_in(directory.as_fd(), &name, &file)?;
-        // Read up to the size it had when it was opened: that saves the read that would find the end.
+        // Stopping at the size from fstat(2) saves the read(2) that would find the end of the file.
         let buffer = usize::try_from(size.min(BUFFER)).unwrap_or_default();
         let image = BufReader::with_capacity(buffer, image.take(size));
         read_image(image, &file, &mut budget)
@@ -119,12 +119,12 @@ pub fn read(directory: &ImageDirectory) -> Result<Vec<Namespace>, Error> {
     numbers(directory)?.into_iter().map(image).collect()
 }
 
-/// The numbers of the images in a directory, in order: CRIU numbers namespaces as it meets them, from the
-/// root process on.
+/// The sorted numbers of the images in a directory: CRIU numbers namespaces as it finds them, starting with
+/// the root process's.
 fn numbers(directory: &ImageDirectory) -> Result<Vec<u32>, Error> {
     let mut numbers = Vec::new();
     let mut names = 0;
-    // One image more than there may be is one too many, for the budget to say.
+    // Stop after one image too many: the budget reports it.
     let listed = sys::list(directory.as_fd(), |name| {
         names += 1;
         numbers.extend(number(name));
@@ -139,14 +139,14 @@ fn numbers(directory: &ImageDirectory) -> Result<Vec<u32>, Error> {
         errno,
     })?;
     if names > MAX_NAMES {
-        let reason = format!("more than {MAX_NAMES} names: not a directory of CRIU's images");
+        let reason = format!("more than {MAX_NAMES} entries: not a CRIU image directory");
         return Err(Error::invalid(&directory.path, "", reason));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-/// The number of the namespace in the name of an image of mounts, written as CRIU writes it.
+/// The namespace number in the name of a mountpoints image, exactly as CRIU writes it.
 pub fn number(name: &str) -> Option<u32> {
     let number = name.strip_prefix("mountpoints-")?.strip_suffix(".img")?;
     let plain = number.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An image of mounts, read entry by entry: of what an image has besides its mounts nothing is kept, and
-//! no more of it is in memory at once than an entry.
+//! Reads a mountpoints image entry by entry: only one entry is in memory at a time, and only its mount is
+//! kept.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,16 +14,16 @@ use crate::error::Error;
 use crate::input;
 use crate::path::RelPath;
 
-/// Most bytes in one entry: its paths have `PATH_MAX` at most, and its options a page.
+/// Maximum bytes in one entry: a path has at most `PATH_MAX`, the mount options at most a page.
 const MAX_ENTRY: usize = 64 << 10;
-/// Most bytes in the name of a file system: the kernel's have some twenty.
+/// Maximum bytes in a file system's name: the kernel's have at most about twenty.
 const MAX_FILE_SYSTEM: usize = 255;
-/// What every image begins with, `IMG_COMMON_MAGIC`.
+/// `IMG_COMMON_MAGIC`, at the start of every image.
 const COMMON_MAGIC: u32 = 0x5456_4319;
-/// What comes next in an image of mounts, `MNTS_MAGIC`.
+/// `MNTS_MAGIC`, next in a mountpoints image.
 const MOUNTS_MAGIC: u32 = 0x5556_3928;
 
-/// A mount as CRIU wrote it. Paths are bytes: CRIU doesn't check that its protobuf strings are UTF-8.
+/// A mount as written by CRIU. Paths are bytes: CRIU doesn't check that its protobuf strings are UTF-8.
 #[derive(Clone, PartialEq, Message)]
 struct Entry {
     #[prost(uint32, required, tag = "1")]
@@ -44,13 +44,21 @@ struct Entry {
     ext_key: Option<Vec<u8>>,
 }
 
-/// Parses an image of mounts, with a budget of its own.
+/// Parses a mountpoints image, with its own budget.
+///
+/// # Errors
+///
+/// The image is invalid or exceeds a limit.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Namespace, Error> {
     read_image(bytes, file, &mut Budget::default())
 }
 
-/// Reads an image of mounts to its end. Mounts with paths that no kernel writes are left out: they are
-/// nowhere. `file` is what errors call it.
+/// Reads a mountpoints image to its end. Leaves out mounts with paths that no kernel would write. Errors name
+/// `file`.
+///
+/// # Errors
+///
+/// The image can't be read, is invalid, or exceeds the budget.
 pub fn read_image(
     mut image: impl BufRead,
     file: &Path,
@@ -58,44 +66,44 @@ pub fn read_image(
 ) -> Result<Namespace, Error> {
     budget.namespace(file)?;
     let failed = |error| input::failed(file, &error);
-    let mut magic = take_number(&mut image).map_err(failed)?;
-    if magic == Number::Is(COMMON_MAGIC) {
-        magic = take_number(&mut image).map_err(failed)?;
+    let mut magic = read_word(&mut image).map_err(failed)?;
+    if magic == Word::Value(COMMON_MAGIC) {
+        magic = read_word(&mut image).map_err(failed)?;
     }
-    if magic != Number::Is(MOUNTS_MAGIC) {
+    if magic != Word::Value(MOUNTS_MAGIC) {
         return Err(Error::invalid(
             file,
             "",
-            "not an image of mounts by its magic number",
+            "not a mountpoints image: wrong magic number",
         ));
     }
     let mut namespace = Namespace::default();
-    let mut entry = Vec::new();
-    let mut written = Entry::default();
+    let mut bytes = Vec::new();
+    let mut entry = Entry::default();
     for index in 0.. {
         let invalid =
             |reason: &str| Error::invalid(file, format!("entry {index}"), reason.to_owned());
-        let length = match take_number(&mut image).map_err(failed)? {
-            Number::Is(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            Number::Cut => return Err(invalid("truncated")),
-            Number::End => break,
+        let length = match read_word(&mut image).map_err(failed)? {
+            Word::Value(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Word::Truncated => return Err(invalid("truncated")),
+            Word::End => break,
         };
         if length > MAX_ENTRY {
             return Err(invalid("too long"));
         }
         budget.mount(length, file)?;
-        entry.resize(length, 0);
+        bytes.resize(length, 0);
         image
-            .read_exact(&mut entry)
+            .read_exact(&mut bytes)
             .map_err(|error| match error.kind() {
                 ErrorKind::UnexpectedEof => invalid("truncated"),
                 _ => failed(error),
             })?;
-        // Into the one before: its paths' memory is used again.
-        written.clear();
-        let parsed = written.merge(entry.as_slice());
+        // Reuse the memory of the previous entry's paths.
+        entry.clear();
+        let parsed = entry.merge(bytes.as_slice());
         parsed.map_err(|error| invalid(&error.to_string()))?;
-        if let Some(mount) = mount(&written) {
+        if let Some(mount) = mount(&entry) {
             budget.names(&mount, file)?;
             namespace.mounts.push(mount);
         }
@@ -114,7 +122,7 @@ pub fn read_image(
 }
 
 fn mount(entry: &Entry) -> Option<MountImage> {
-    // mountinfo's mountpoints begin with a dot in CRIU's own memory, and in old images.
+    // In CRIU's memory, and so in old images, mountpoints start with a dot.
     let mountpoint = entry
         .mountpoint
         .strip_prefix(b".")
@@ -139,24 +147,24 @@ fn mount(entry: &Entry) -> Option<MountImage> {
     })
 }
 
-/// A number of an image.
+/// A 32-bit number in an image.
 #[derive(PartialEq)]
-enum Number {
-    Is(u32),
-    /// The image ends in the middle of it.
-    Cut,
-    /// The image ended before it.
+enum Word {
+    Value(u32),
+    /// The image ends in the middle of the number.
+    Truncated,
+    /// The image ends before the number.
     End,
 }
 
-fn take_number(image: &mut impl BufRead) -> io::Result<Number> {
+fn read_word(image: &mut impl BufRead) -> io::Result<Word> {
     let mut number = [0; 4];
     if is_at_end(image)? {
-        return Ok(Number::End);
+        return Ok(Word::End);
     }
     match image.read_exact(&mut number) {
-        Ok(()) => Ok(Number::Is(u32::from_le_bytes(number))),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Number::Cut),
+        Ok(()) => Ok(Word::Value(u32::from_le_bytes(number))),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Word::Truncated),
         Err(error) => Err(error),
     }
 }
@@ -171,7 +179,7 @@ fn is_at_end(image: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// The names of CRIU's `enum fstype`, by number.
+/// The file systems of CRIU's `enum fstype`, in its order.
 const FILE_SYSTEMS: [&str; 24] = [
     "",
     "proc",

@@ -215,8 +215,8 @@ fn a_damaged_archive_is_refused() {
         (b"x", "a damaged pax header"),
         (b"99999999999999999999 a=b\n", "a damaged pax header"),
         (b"2 \n", "a damaged pax header"),
-        (&record("size", "-1"), "a pax header without a size"),
-        (&record("size", ""), "a pax header without a size"),
+        (&record("size", "-1"), "a pax header with an invalid size"),
+        (&record("size", ""), "a pax header with an invalid size"),
     ] {
         let parts = [typed_member(b'x', "x", records)];
         let error = read(&before_an_image(&parts)).unwrap_err();
@@ -246,7 +246,7 @@ fn a_zstandard_frame_with_a_wide_window_or_a_dictionary_is_refused() {
     assert_eq!(read(&packed(24)), Ok(vec![2]));
     let error = read(&packed(25)).unwrap_err();
     assert!(
-        error.ends_with("a window of more than 16 MiB: unpack it, and name the directory"),
+        error.ends_with("a window of more than 16 MiB: unpack it and pass the directory"),
         "{error}"
     );
     // Nothing but the header of one with a dictionary of the number 7.

@@ -350,13 +350,13 @@ fn images_of_too_much_are_refused() {
     };
     let named = vec![named; 18];
     assert_eq!(parsed(&named[1..]).unwrap().len(), 17);
-    refused(&named, "1048576 bytes of names of mounts");
+    refused(&named, "1048576 bytes of mount names");
     // Each of a thousand directories by its own path, below what the parent shows: 1.2 MB for a mount.
     let deep = entry(2, 1, 2, "/", &"/d".repeat(1000));
     let mut deep = vec![deep; 7];
     deep.push(entry(1, 0, 1, &format!("/{}", "r".repeat(100)), "/"));
     assert_eq!(parsed(&deep[1..]).unwrap().len(), 7);
-    refused(&deep, "8388608 bytes of directories of mounts");
+    refused(&deep, "8388608 bytes of mountpoint directories");
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn images_of_too_many_namespaces_are_refused() {
     write(&world, "mountpoints-1123.img", &image(&container()));
     let ended = call(&world, "apply");
     assert_eq!(ended.status, 2, "{ended:?}");
-    let said = "more than 1024 mount namespaces in the images";
+    let said = "more than 1024 mount namespaces in the checkpoint's images";
     assert!(ended.stderr.contains(said), "{ended:?}");
 }
 
@@ -397,8 +397,8 @@ fn images_that_are_none_are_refused_by_hand_and_passed_over_in_a_restore() {
     let good = image(&container());
     let images = world.path("images").to_str().unwrap().to_owned();
     for (bytes, reason) in [
-        (&b""[..], "not an image of mounts"),
-        (b"garbage garbage", "not an image of mounts"),
+        (&b""[..], "not a mountpoints image"),
+        (b"garbage garbage", "not a mountpoints image"),
         (&good[..good.len() - 1], "entry 1: truncated"),
     ] {
         let _ = fs::remove_dir_all(world.path("bundle/rootfs/data"));

@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What comes out of a compressed archive, as far as it is worth looking at: a few megabytes inflate to
-//! gigabytes of zeros, and all of them would have to be gone through.
+//! Decompression with a limit on the output: a few megabytes can inflate to gigabytes of zeros, and premount
+//! would have to read through all of them.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
-/// Bytes that may come out of any archive.
+/// Output that any archive may have, in bytes.
 const FREE: u64 = 256 << 20;
-/// And how many for each byte that went in: what a process has in memory seldom shrinks to less than a
-/// tenth, zeros to a thousandth.
-const TIMES: u64 = 50;
-/// The widest window of a Zstandard frame, as a power of two: 16 MiB are held while it is unpacked.
-/// Podman's frames have 8 MiB, those of `zstd -19` too; more takes `zstd --ultra` or `--long`.
+/// Output allowed beyond that, in bytes per byte of input: process memory seldom compresses to less than a
+/// tenth, zeros compress to a thousandth.
+const MAX_RATIO: u64 = 50;
+/// The largest window of a Zstandard frame, as a power of two: decompressing holds 16 MiB. Podman and
+/// `zstd -19` use 8 MiB; larger ones need `zstd --ultra` or `--long`.
 const WINDOW: u32 = 24;
-/// Bytes that are read at once.
+/// Bytes per read.
 const BUFFER: usize = 64 << 10;
 
-/// A decoder's output.
+/// The output of a decoder, with its limit.
 pub(super) struct Inflated<D> {
     decoder: D,
     produced: u64,
     read: Rc<Cell<u64>>,
 }
 
-/// What goes into the decoder, counted.
+/// The input of a decoder, counted.
 pub(super) struct Counted {
     file: File,
     read: Rc<Cell<u64>>,
 }
 
-/// Unpacks gzip (RFC 1952), of any number of members.
+/// Decompresses gzip (RFC 1952) with any number of members.
 pub(super) fn gzip(file: File) -> impl Read {
     let (input, read) = counted(file);
     Inflated {
@@ -41,7 +41,7 @@ pub(super) fn gzip(file: File) -> impl Read {
     }
 }
 
-/// Unpacks Zstandard (RFC 8878), of any number of frames.
+/// Decompresses Zstandard (RFC 8878) with any number of frames.
 pub(super) fn zstandard(file: File) -> io::Result<impl Read> {
     let (input, read) = counted(file);
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
@@ -65,7 +65,7 @@ fn counted(file: File) -> (BufReader<Counted>, Rc<Cell<u64>>) {
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
-        // The same number of bits as a file's size.
+        // Can't overflow: a file's size fits, too.
         self.read.set(self.read.get() + read as u64);
         Ok(read)
     }
@@ -73,12 +73,12 @@ impl Read for Counted {
 
 impl<D: Read> Read for Inflated<D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.decoder.read(buffer).map_err(told)?;
+        let read = self.decoder.read(buffer).map_err(with_remedy)?;
         self.produced += read as u64;
-        if self.produced > FREE + TIMES * self.read.get() {
+        if self.produced > FREE + MAX_RATIO * self.read.get() {
             return Err(io::Error::other(format!(
-                "its first {} bytes are more than {} MiB unpacked, and more than {TIMES} times as \
-                 many: unpack it, and name the directory",
+                "its first {} bytes unpack to more than {} MiB and more than {MAX_RATIO} times their size: \
+                 unpack it and pass the directory",
                 self.read.get(),
                 FREE >> 20
             )));
@@ -87,11 +87,11 @@ impl<D: Read> Read for Inflated<D> {
     }
 }
 
-/// libzstd has only words for its errors, and these don't say what to do.
-fn told(error: io::Error) -> io::Error {
+/// Adds the remedy to libzstd's error for a window that is too large. libzstd returns errors only as text.
+fn with_remedy(error: io::Error) -> io::Error {
     if error.to_string().contains("too much memory") {
         return io::Error::other(format!(
-            "Zstandard with a window of more than {} MiB: unpack it, and name the directory",
+            "Zstandard with a window of more than {} MiB: unpack it and pass the directory",
             (1_u64 << WINDOW) >> 20
         ));
     }

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The members of a tar archive (pax, ustar, GNU and old), one after the other, each left out or read.
-//! Whatever an archive has of them, what is held is a header and the two names of one.
+//! The members of a tar archive (pax, ustar, GNU and old), one by one, each read or skipped. Memory holds
+//! one header and the member's names, however large the archive is.
 //!
-//! Not `tar::Archive`: that reads a name of any length into memory, and has no way not to.
+//! Not `tar::Archive`, which reads names of any length into memory.
 
 use std::io::{self, BufRead, ErrorKind, Read, Take};
 
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-/// Bytes in a block: everything in an archive begins at one.
+/// Bytes in a block: headers and content are aligned to blocks.
 const BLOCK: u64 = 512;
-/// Most bytes of a GNU long name or of pax records: a name has `PATH_MAX` at most, all
-/// attributes of a file 64 KiB in most file systems (Go's archive/tar takes 1 MiB).
+/// Maximum bytes of a GNU long name or of pax records: a name has at most `PATH_MAX`, all attributes of a
+/// file 64 KiB in most file systems (Go's archive/tar has the same limit).
 const MAX_TEXT: u64 = 1 << 20;
 
 /// An archive.
 pub(super) struct Members<S> {
     stream: S,
-    /// How a stream passes over bytes.
+    /// Skips bytes of the stream.
     skip: fn(&mut S, u64) -> io::Result<()>,
-    /// What is left of the member that was found last.
+    /// Unread bytes of the current member.
     left: u64,
-    /// What fills its last block.
+    /// Bytes that pad its last block.
     padding: u64,
 }
 
@@ -30,13 +30,13 @@ pub(super) struct Members<S> {
 pub(super) struct Member {
     /// Its path.
     pub path: Vec<u8>,
-    /// It is stored without its holes.
+    /// Whether it is stored without its holes.
     pub is_sparse: bool,
 }
 
-/// What comes before a member, and is about it.
+/// What extension headers say about the member after them.
 #[derive(Default)]
-struct Prelude {
+struct Extensions {
     long_name: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
     size: Option<u64>,
@@ -55,26 +55,26 @@ impl<S: BufRead> Members<S> {
 
     /// The next regular file. None at the end of the archive.
     pub(super) fn next(&mut self) -> io::Result<Option<Member>> {
-        let mut prelude = Prelude::default();
+        let mut extensions = Extensions::default();
         loop {
-            self.pass()?;
+            self.skip_rest()?;
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
             let size = header.entry_size()?;
             match header.entry_type() {
                 EntryType::GNULongName => {
-                    let mut name = self.text(size)?;
+                    let mut name = self.read_text(size)?;
                     name.truncate(memchr::memchr(0, &name).unwrap_or(name.len()));
-                    prelude.long_name = Some(name);
+                    extensions.long_name = Some(name);
                 }
-                EntryType::XHeader => prelude.add_records(&self.text(size)?)?,
-                // A link's target is nobody's, and nor is what is about all members (Go's archive/tar,
-                // by which engines read it, gives it to none).
+                EntryType::XHeader => extensions.add_records(&self.read_text(size)?)?,
+                // Link targets are not needed. Global headers apply to no member in Go's archive/tar, which
+                // the engines use.
                 EntryType::GNULongLink | EntryType::XGlobalHeader => self.enter(size),
                 kind => {
-                    let prelude = std::mem::take(&mut prelude);
-                    // As for Go's archive/tar, whatever their size is said to be.
+                    let extensions = std::mem::take(&mut extensions);
+                    // Whatever size the header gives, as in Go's archive/tar.
                     let is_empty = matches!(
                         kind,
                         EntryType::Link
@@ -85,16 +85,16 @@ impl<S: BufRead> Members<S> {
                             | EntryType::Fifo
                     );
                     if kind == EntryType::GNUSparse {
-                        self.pass_map(&header)?;
+                        self.skip_sparse_map(&header)?;
                     }
-                    let size = prelude.size.unwrap_or(size);
+                    let size = extensions.size.unwrap_or(size);
                     self.enter(if is_empty { 0 } else { size });
                     if let EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse = kind
                     {
-                        let path = prelude.long_name.or(prelude.path);
+                        let path = extensions.long_name.or(extensions.path);
                         return Ok(Some(Member {
                             path: path.unwrap_or_else(|| header.path_bytes().into_owned()),
-                            is_sparse: prelude.is_sparse || kind == EntryType::GNUSparse,
+                            is_sparse: extensions.is_sparse || kind == EntryType::GNUSparse,
                         }));
                     }
                 }
@@ -102,7 +102,7 @@ impl<S: BufRead> Members<S> {
         }
     }
 
-    /// Reads the content of the member that was found last.
+    /// Reads the content of the current member.
     pub(super) fn read<T>(&mut self, read: impl FnOnce(&mut Take<&mut S>) -> T) -> T {
         let mut content = (&mut self.stream).take(self.left);
         let result = read(&mut content);
@@ -110,7 +110,7 @@ impl<S: BufRead> Members<S> {
         result
     }
 
-    /// Goes on to the end of the stream, behind that of the archive: there are checksums.
+    /// Reads to the end of the stream, past the end of the archive, so that the decoder verifies its checksum.
     pub(super) fn finish(mut self) -> io::Result<()> {
         loop {
             let size = match self.stream.fill_buf() {
@@ -128,8 +128,8 @@ impl<S: BufRead> Members<S> {
         self.padding = (BLOCK - size % BLOCK) % BLOCK;
     }
 
-    /// Passes over what is left of the last member.
-    fn pass(&mut self) -> io::Result<()> {
+    /// Skips the rest of the current member.
+    fn skip_rest(&mut self) -> io::Result<()> {
         for size in [&mut self.left, &mut self.padding] {
             let size = std::mem::take(size);
             if size > 0 {
@@ -139,7 +139,7 @@ impl<S: BufRead> Members<S> {
         Ok(())
     }
 
-    /// The next header. None at the end: that of the stream, or a block of zeros.
+    /// The next header. None at the end of the stream or at a block of zeros.
     fn header(&mut self) -> io::Result<Option<Header>> {
         let mut header = Header::new_old();
         let block = header.as_mut_bytes();
@@ -152,20 +152,20 @@ impl<S: BufRead> Members<S> {
             return Ok(None);
         }
         let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-        // The field itself counts as eight spaces.
+        // The checksum field itself counts as eight spaces.
         let field = header.as_old().cksum;
         let own: u32 = field.iter().map(|&byte| u32::from(byte)).sum();
         if header.cksum()? != sum - own + 8 * 32 {
-            return Err(io::Error::other("not a tar archive, or a damaged one"));
+            return Err(io::Error::other("not a tar archive, or damaged"));
         }
         Ok(Some(header))
     }
 
-    /// Reads what is about the next member.
-    fn text(&mut self, size: u64) -> io::Result<Vec<u8>> {
+    /// Reads the content of an extension header.
+    fn read_text(&mut self, size: u64) -> io::Result<Vec<u8>> {
         if size > MAX_TEXT {
             let reason =
-                format!("a member's header of {size} bytes, and no name or attribute is so long");
+                format!("a header of {size} bytes for one member: the limit is {MAX_TEXT}");
             return Err(io::Error::other(reason));
         }
         self.enter(size);
@@ -174,21 +174,21 @@ impl<S: BufRead> Members<S> {
         Ok(text)
     }
 
-    /// Passes over the map of a GNU sparse file, as far as it doesn't fit into the header.
-    fn pass_map(&mut self, header: &Header) -> io::Result<()> {
-        let mut goes_on = header.as_gnu().is_some_and(tar::GnuHeader::is_extended);
-        while goes_on {
+    /// Skips the blocks after the header that continue the map of a GNU sparse file.
+    fn skip_sparse_map(&mut self, header: &Header) -> io::Result<()> {
+        let mut is_extended = header.as_gnu().is_some_and(tar::GnuHeader::is_extended);
+        while is_extended {
             let mut map = GnuExtSparseHeader::new();
             self.stream.read_exact(map.as_mut_bytes())?;
-            goes_on = map.is_extended();
+            is_extended = map.is_extended();
         }
         Ok(())
     }
 }
 
-impl Prelude {
-    /// Takes pax records (POSIX pax, "pax Extended Header"). Not `tar::PaxExtensions`, for which a record
-    /// ends at a newline, and an attribute may have one.
+impl Extensions {
+    /// Adds pax records (POSIX pax, "pax Extended Header"). Not by `tar::PaxExtensions`, which ends a record
+    /// at the first newline, though a value may contain newlines.
     fn add_records(&mut self, mut records: &[u8]) -> io::Result<()> {
         while !records.is_empty() {
             let (key, value, rest) =
@@ -200,7 +200,7 @@ impl Prelude {
                     let size = std::str::from_utf8(value).ok();
                     let size = size.and_then(|size| size.parse().ok());
                     let size =
-                        size.ok_or_else(|| io::Error::other("a pax header without a size"))?;
+                        size.ok_or_else(|| io::Error::other("a pax header with an invalid size"))?;
                     self.size = Some(size);
                 }
                 b"GNU.sparse.name" => {
@@ -214,7 +214,7 @@ impl Prelude {
     }
 }
 
-/// Splits off a record, `LENGTH KEY=VALUE\n`, where the length is that of all of it.
+/// Splits off a record, `LENGTH KEY=VALUE\n`, where the length is that of the whole record.
 fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = memchr::memchr(b' ', records)?;
     let length = std::str::from_utf8(records.get(..space)?).ok()?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A checkpoint as people have it: CRIU's image directory, the directory that it is in, or an archive
-//! as CRI-O and Podman export one (tar, tar.gz, tar.zst). An archive is read as a stream, and nothing
-//! of it is put on a disk.
+//! A checkpoint in any form that users have: CRIU's image directory, the directory around it, or an archive
+//! as exported by CRI-O and Podman (tar, tar.gz, tar.zst). Archives are read as a stream and never unpacked
+//! to disk.
 
 mod inflated;
 mod members;
@@ -21,18 +21,22 @@ use crate::error::Error;
 use crate::{input, sys};
 use members::Members;
 
-/// The directory of the images in an archive and in an engine's storage.
+/// The image directory in an archive and in an engine's storage.
 const DIRECTORY: &str = "checkpoint";
-/// What a gzip file begins with (RFC 1952).
+/// The magic number of gzip (RFC 1952).
 const GZIP: &[u8] = &[0x1f, 0x8b];
-/// What a Zstandard frame begins with (RFC 8878).
+/// The magic number of a Zstandard frame (RFC 8878).
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// And one to be skipped, but for its first byte, of which four bits are anything.
+/// The end of the magic number of a skippable Zstandard frame; the first byte varies.
 const SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
-/// Bytes that are read at once.
+/// Bytes per read.
 const BUFFER: usize = 64 << 10;
 
 /// Reads the mount namespaces of a checkpoint.
+///
+/// # Errors
+///
+/// The checkpoint can't be read, is invalid, contains no mountpoints images, or exceeds a limit.
 pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
     let unreadable = |operation| {
         move |errno| Error::Unreadable {
@@ -41,7 +45,7 @@ pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
             errno,
         }
     };
-    // O_NONBLOCK: a FIFO is an error, and nothing to wait for.
+    // O_NONBLOCK: don't wait for a writer on a FIFO.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let fd = open(checkpoint, flags, Mode::empty()).map_err(unreadable("open"))?;
     let stat = fstat(&fd).map_err(unreadable("fstat"))?;
@@ -57,7 +61,7 @@ pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
         }
     };
     if namespaces.is_empty() {
-        let reason = "no mountpoints-*.img in it: not a checkpoint";
+        let reason = "contains no mountpoints-*.img: not a checkpoint";
         return Err(Error::invalid(checkpoint, "", reason));
     }
     Ok(namespaces)
@@ -117,18 +121,18 @@ fn from_tar<S: BufRead>(
         };
         let file = name.join(path);
         if member.is_sparse {
-            let reason = "a sparse file: unpack the archive, and name the directory";
+            let reason = "a sparse file: unpack the archive and pass the directory";
             return Err(Error::invalid(&file, "", reason));
         }
         let image = members.read(|content| checkpoint::read_image(content, &file, &mut budget))?;
-        // Of two with one name the later counts, as it would when unpacked.
+        // The last of several with the same name wins, as it does when an archive is unpacked.
         images.insert(number, image);
     }
     members.finish().map_err(failed)?;
     Ok(images.into_values().collect())
 }
 
-/// Passes over bytes of a file without reading them, up to the last: that has to be there.
+/// Skips bytes of a file without reading them, except for the last one, which detects a truncated file.
 fn skip_by_seeking(file: &mut BufReader<File>, size: u64) -> io::Result<()> {
     let before = i64::try_from(size - 1).map_err(io::Error::other)?;
     file.seek_relative(before)?;
@@ -137,22 +141,22 @@ fn skip_by_seeking(file: &mut BufReader<File>, size: u64) -> io::Result<()> {
 
 fn skip_by_reading(stream: &mut impl BufRead, mut size: u64) -> io::Result<()> {
     while size > 0 {
-        let there = match stream.fill_buf() {
-            Ok(there) => there.len(),
+        let available = match stream.fill_buf() {
+            Ok(buffered) => buffered.len(),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if there == 0 {
+        if available == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let skipped = there.min(usize::try_from(size).unwrap_or(usize::MAX));
+        let skipped = available.min(usize::try_from(size).unwrap_or(usize::MAX));
         stream.consume(skipped);
         size -= skipped as u64;
     }
     Ok(())
 }
 
-/// The error of reading an archive.
+/// Converts an error from reading an archive.
 fn failed(name: &Path, error: &io::Error) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => Error::invalid(name, "", "truncated"),
@@ -160,7 +164,7 @@ fn failed(name: &Path, error: &io::Error) -> Error {
     }
 }
 
-/// The number of an image of mounts, at the place where images are.
+/// The number of a mountpoints image, if it is where engines put images.
 fn number(path: &Path) -> Option<u32> {
     let mut parts = path.components().filter(|part| part.as_os_str() != ".");
     let mut name = parts.next()?.as_os_str();

@@ -46,14 +46,14 @@ fn bomb(block: &[u8], byte: u8) -> [Vec<u8>; 2] {
 #[test]
 fn a_bomb_is_left_alone() {
     for bytes in bomb(&typed(b'0', "checkpoint/pages-1.img", 64 << 30), 0) {
-        refused(&bytes, "unpack it, and name the directory");
+        refused(&bytes, "unpack it and pass the directory");
     }
     // Without end: what comes after the archive's end is gone through for the checksum.
     for bytes in bomb(
         &tar(&[("checkpoint/mountpoints-1.img", &image(&container()))]),
         0,
     ) {
-        refused(&bytes, "unpack it, and name the directory");
+        refused(&bytes, "unpack it and pass the directory");
     }
 }
 
@@ -66,7 +66,7 @@ fn a_long_name_takes_no_memory() {
     }
     for kind in [b'K', b'g'] {
         for bytes in bomb(&typed(kind, "x", 4 << 30), b'a') {
-            refused(&bytes, "unpack it, and name the directory");
+            refused(&bytes, "unpack it and pass the directory");
         }
     }
 }

@@ -254,10 +254,16 @@ fn what_no_container_has_is_refused() {
         mount
     };
     let cases: [(&str, Vec<MountEntry>); 4] = [
-        ("bytes of directories", (0..100).map(deep).collect()),
-        ("bytes of names", long_root),
-        ("bytes of names", (0..100).map(with_key).collect()),
-        ("bytes of mounts", (0..1200).map(with_options).collect()),
+        (
+            "bytes of mountpoint directories",
+            (0..100).map(deep).collect(),
+        ),
+        ("bytes of mount names", long_root),
+        ("bytes of mount names", (0..100).map(with_key).collect()),
+        (
+            "bytes of mount entries",
+            (0..1200).map(with_options).collect(),
+        ),
     ];
     for (what, entries) in cases {
         let world = world();
@@ -274,7 +280,7 @@ fn image_files_that_are_none_are_refused_at_once() {
     beyond_the_limit(&world, "not a regular file");
     fs::remove_file(&path).unwrap();
     for (bytes, what) in [
-        (&b""[..], "not an image of mounts"),
+        (&b""[..], "not a mountpoints image"),
         (&image(&[])[..], "more than 16384 mounts"),
     ] {
         let world = self::world();
