@@ -18,10 +18,12 @@ mod common;
 mod corpus;
 mod diagnosis;
 mod failed_mounts;
+mod image_limits;
 mod images;
 #[path = "../model/input.rs"]
 mod input;
 mod invalid_input;
+mod log;
 mod mountpoints;
 mod node;
 mod properties;
