@@ -144,30 +144,6 @@ fn a_configuration_that_is_no_file_is_not_taken() {
 }
 
 #[test]
-fn each_directory_above_a_configuration_is_looked_at() {
-    let world = world();
-    let above = ["top", "top/a", "top/a/b", "top/a/b/bundle"];
-    for open in above {
-        let bundle = world.directory(above[3]);
-        fs::create_dir_all(bundle.join("rootfs")).unwrap();
-        fs::copy(world.path("bundle/config.json"), bundle.join("config.json")).unwrap();
-        let annotations = json!({"io.premount.restore": "true"});
-        let state = json!({"bundle": bundle, "annotations": annotations}).to_string();
-        let chmod = |mode| fs::set_permissions(world.path(open), PermissionsExt::from_mode(mode));
-        chmod(0o777).unwrap();
-        let ended = premount(&["hook"], state.as_bytes(), &[]);
-        assert_eq!(ended.status, 0, "{ended:?}");
-        let said = format!("others can write to {}\n", world.path(open).display());
-        assert!(ended.stderr.ends_with(&said), "{open}: {ended:?}");
-        assert!(!bundle.join("rootfs/made").exists());
-        chmod(0o755).unwrap();
-        premount(&["hook"], state.as_bytes(), &[]);
-        assert!(bundle.join("rootfs/made").is_dir(), "{open}");
-        fs::remove_dir(bundle.join("rootfs/made")).unwrap();
-    }
-}
-
-#[test]
 fn images_that_others_can_have_written_are_not_looked_at() {
     let world = with_volume();
     let mut entries = container();
