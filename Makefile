@@ -15,7 +15,8 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Static, to run on any node and in any container, and linked to a fixed address: a position-independent
 # program relocates itself at every start (docs/performance.md; docs/security.md says what that gives up).
 # This needs an explicit target: without one the flags would apply to build scripts and procedural macros too.
-CARGO = RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo
+STATIC := -C target-feature=+crt-static -C relocation-model=static
+CARGO = RUSTFLAGS="$(STATIC)" RUSTDOCFLAGS="$(STATIC)" cargo
 FLAGS = --locked --target $(HOST)
 ROOTS := target/e2e
 CARGO_DEB := target/tools/cargo-deb-3.8.0/bin/cargo-deb
