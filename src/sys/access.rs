@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose files and directories are, and who may write to them: asked, and never changed.
+//! Reads who owns files and directories and who may write to them. Changes nothing.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 use super::retry;
 
-/// Whose an inode is, and who may do what with it (inode(7)).
+/// The owner and permissions of an inode (inode(7)).
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
     /// Device and inode number.
@@ -18,9 +18,9 @@ pub struct Access {
     pub uid: u32,
     /// The group.
     pub gid: u32,
-    /// The permission bits, with set-user-ID, set-group-ID and sticky.
+    /// The permission bits, including set-user-ID, set-group-ID and sticky.
     pub mode: u32,
-    /// It is a regular file.
+    /// Whether it is a regular file.
     pub is_file: bool,
     /// Its size in bytes.
     pub size: u64,
@@ -39,19 +39,27 @@ impl From<&FileStat> for Access {
     }
 }
 
-/// Whose an open file or directory is.
+/// The owner and permissions of an open file or directory.
+///
+/// # Errors
+///
+/// As fstat(2).
 pub fn access(fd: impl AsFd) -> Result<Access, Errno> {
     fstat(fd).map(|found| Access::from(&found))
 }
 
-/// Whose a directory above an open one is: `path` is `.`, `..`, or `../..` and so on.
+/// The owner and permissions of an open directory or of one above it: `path` is `.`, `..`, `../..` and so on.
+///
+/// # Errors
+///
+/// As fstatat(2).
 pub fn access_at(directory: BorrowedFd, path: &str) -> Result<Access, Errno> {
     retry(|| fstatat(directory, path, AtFlags::AT_SYMLINK_NOFOLLOW))
         .map(|found| Access::from(&found))
 }
 
-/// Whether the users of this process are those of the host, by number (user_namespaces(7)). Where that
-/// can't be told they count as such.
+/// Whether this process's user namespace maps every ID to itself (user_namespaces(7)). True if its map can't
+/// be read.
 pub fn is_initial_user_namespace() -> bool {
     let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else {
         return true;
@@ -59,8 +67,12 @@ pub fn is_initial_user_namespace() -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Opens the file `name` in an open directory to read it: never a link (`ELOOP`), and without waiting for
-/// the other end of a FIFO.
+/// Opens the file `name` in an open directory for reading. Doesn't follow symlinks (`ELOOP`) or wait for the
+/// other end of a FIFO.
+///
+/// # Errors
+///
+/// As openat(2).
 pub fn open_to_read(directory: BorrowedFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY
         | OFlag::O_NOFOLLOW

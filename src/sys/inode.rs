@@ -5,8 +5,8 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::sys::stat::{FileStat, SFlag};
 
-/// What a mountpoint has to be: mount(2) mounts a directory on a directory, and anything else on anything
-/// else.
+/// The kind of inode that a mountpoint has to be: mount(2) mounts directories on directories, and anything
+/// else on anything but a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountpointKind {
     /// A directory.
@@ -22,7 +22,7 @@ impl Display for MountpointKind {
 }
 
 impl MountpointKind {
-    /// The word for it.
+    /// The kind in words.
     pub fn name(self) -> &'static str {
         match self {
             Self::Directory => "directory",
@@ -31,23 +31,23 @@ impl MountpointKind {
     }
 }
 
-/// The kind of an inode, as far as it matters for a mountpoint.
+/// The kind of an inode, as far as mountpoints are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InodeKind {
     /// A directory.
     Directory,
-    /// A symbolic link.
+    /// A symlink.
     Link,
-    /// Anything else: to mount(2), and to CRIU, all of these are files.
+    /// Anything else: mount(2) and CRIU treat all of these as files.
     File,
 }
 
-/// An inode: where it is, and what.
+/// The identity and kind of an inode.
 #[derive(Clone, Copy, Debug)]
 pub struct Inode {
-    /// Device and inode number, which name a directory for as long as it exists.
+    /// Device and inode number, which identify a directory for as long as it exists.
     pub identity: (u64, u64),
-    /// What it is.
+    /// The kind.
     pub kind: InodeKind,
 }
 

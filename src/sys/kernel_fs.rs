@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Kernel file systems: those whose content the kernel provides, by name and by magic number.
+//! Kernel file systems, whose content the kernel provides: their names and magic numbers.
 
-/// Whether a file system type is a kernel file system, by its name.
+/// Whether a file system type is a kernel file system.
 pub fn is_kernel_fs(name: &str) -> bool {
     name == "devtmpfs" || KERNEL_FILE_SYSTEMS.iter().any(|known| known.1 == name)
 }
 
-/// The name of such a file system, by the number that statfs(2) has for it.
+/// The name of the kernel file system with this magic number, from statfs(2).
 pub fn name_of(magic: u32) -> Option<&'static str> {
     let known = KERNEL_FILE_SYSTEMS.iter().find(|known| known.0 == magic);
     known.map(|known| known.1)
 }
 
-/// File systems whose content the kernel makes up: there, creating a directory creates a cgroup, a
-/// gadget or a queue, or fails. Numbers: linux/magic.h, and each file system's own source.
+/// Kernel file systems: creating a directory there creates a cgroup, a gadget or a queue, or fails. Magic
+/// numbers from linux/magic.h and the source of each file system.
 const KERNEL_FILE_SYSTEMS: &[(u32, &str)] = &[
     (0x9fa0, "proc"),
     (0x6265_6572, "sysfs"),

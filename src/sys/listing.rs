@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The names in a directory; and with them, the descriptors that premount inherited.
+//! Lists directories, and closes inherited descriptors, which are listed in one.
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -12,26 +12,34 @@ use rustix::fs::RawDir;
 
 use super::retry;
 
-/// Opens a directory to list it.
+/// Opens a directory for listing.
+///
+/// # Errors
+///
+/// As open(2).
 pub fn open_to_list(directory: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     retry(|| open(directory, flags, Mode::empty()))
 }
 
-/// Says each name in an open directory, of those that are UTF-8, until told to stop. It may have any
-/// number of them, and none is kept.
+/// Calls `visit` with each UTF-8 name in an open directory until it breaks. Stores none of the names, of
+/// which there may be any number.
+///
+/// # Errors
+///
+/// As getdents64(2).
 pub fn list(
     directory: BorrowedFd,
-    mut name: impl FnMut(&str) -> ControlFlow<()>,
+    mut visit: impl FnMut(&str) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
-    // Not std's ReadDir, which panics if closing it fails. About fifty names at a time. Not an array, which the
-    // compiler would initialise byte by byte.
+    // Not std's ReadDir, which panics if closing the directory fails. The buffer holds about fifty names; not
+    // an array, which would have to be initialised.
     let mut buffer = Vec::with_capacity(2 << 10);
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-        if let Ok(found) = entry.file_name().to_str() {
-            if name(found).is_break() {
+        if let Ok(name) = entry.file_name().to_str() {
+            if visit(name).is_break() {
                 break;
             }
         }
@@ -39,8 +47,8 @@ pub fn list(
     Ok(())
 }
 
-/// Closes what the caller left open beyond stdin, stdout and stderr, so that no path of the
-/// configuration leads through /proc/self/fd to something of the runtime's (CVE-2024-21626).
+/// Closes inherited descriptors other than stdin, stdout and stderr, so that no path in the configuration
+/// leads through /proc/self/fd to a file that the runtime has open (CVE-2024-21626).
 pub fn close_inherited() {
     let Ok(directory) = open_to_list(Path::new("/proc/self/fd")) else {
         return;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every system call that premount makes on untrusted paths, and nothing else.
 //!
-//! A path is taken only from an open directory and never through a link, but for the roots
-//! themselves ([`open_root`]), which are the host paths that the configuration names. Nothing here
-//! decides anything: what an errno means is for the caller to say.
+//! Paths are relative to an open directory and never followed through symlinks, except for the host paths
+//! that the configuration names ([`open_root`]). Nothing here interprets an errno: the caller does.
 
 mod access;
 mod inode;
@@ -32,74 +31,104 @@ pub use powers::{Powers, leave_groups, search};
 
 use crate::path::{Name, RelRef};
 
-/// How often openat2(2) is tried again when it lost a race with a rename (EAGAIN) or was
-/// interrupted: enough for any honest file system, and an end for a dishonest one.
-const TRIES: usize = 64;
+/// How often a system call is retried after losing a race with a rename (EAGAIN) or being interrupted: enough
+/// for any ordinary file system, and finite for a hostile one.
+const MAX_TRIES: usize = 64;
 
-/// Set once openat2(2) turned out to be missing (Linux before 5.6) or refused (an old seccomp
-/// profile): from then on paths are walked one component at a time.
+/// Set once openat2(2) turned out to be missing (Linux before 5.6) or denied (an old seccomp profile): from
+/// then on paths are walked component by component.
 static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
 
 /// The file system below an open directory.
 #[derive(Clone, Copy, Debug)]
 pub struct FileSystem {
-    /// Its name, if it is a kernel file system: nothing may be created there.
+    /// The name of the kernel file system, if it is one: nothing may be created there.
     pub kernel: Option<&'static str>,
-    /// Mounted read-only, or read-only itself.
+    /// Whether the mount or the file system is read-only.
     pub read_only: bool,
 }
 
-/// From now on, walks paths one component at a time, as on a kernel without openat2(2).
+/// From now on, walks paths component by component, as on a kernel without openat2(2).
 pub fn do_without_openat2() {
     WITHOUT_OPENAT2.store(true, Ordering::Relaxed);
 }
 
-/// Opens a directory or file that the configuration names by its host path, as the runtime would:
-/// links are followed, since whoever wrote the configuration chose them.
+/// Opens a directory or file by the host path in the configuration, as the runtime does: symlinks are
+/// followed, since whoever wrote the configuration is trusted.
+///
+/// # Errors
+///
+/// As open(2).
 pub fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     retry(|| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))
 }
 
-/// Opens a directory, links followed: one that the kernel names, or who called.
+/// Opens a directory that the kernel or the caller names, following symlinks.
+///
+/// # Errors
+///
+/// As open(2).
 pub fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     retry(|| open(path, flags, Mode::empty()))
 }
 
-/// The path of an open directory, as the kernel knows it (proc_pid_fd(5)).
+/// The kernel's path for an open directory (proc_pid_fd(5)).
+///
+/// # Errors
+///
+/// As readlink(2).
 pub fn name_of(fd: BorrowedFd) -> Result<PathBuf, Errno> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     std::fs::read_link(link).map_err(|error| errno_of(&error))
 }
 
-/// What [`open_root`] would open, without opening it: most sources are never looked into.
+/// The inode that [`open_root`] would open, without opening it: most sources are never inspected.
+///
+/// # Errors
+///
+/// As stat(2).
 pub fn inode_of_root(path: &Path) -> Result<Inode, Errno> {
     retry(|| stat(path)).map(|found| Inode::from(&found))
 }
 
-/// What a path of the configuration's itself is, a link too.
+/// The inode at a path in the configuration, without following a symlink there.
+///
+/// # Errors
+///
+/// As lstat(2).
 pub fn inode_of_link(path: &Path) -> Result<Inode, Errno> {
     retry(|| lstat(path)).map(|found| Inode::from(&found))
 }
 
-/// The text of a link that the configuration names.
+/// The target of a symlink that the configuration names.
+///
+/// # Errors
+///
+/// As readlink(2).
 pub fn text_of_link(path: &Path) -> Result<Vec<u8>, Errno> {
     nix::fcntl::readlink(path).map(OsStringExt::into_vec)
 }
 
-/// Opens `path`, relative to `root` and without links, as an `O_PATH` descriptor.
+/// Opens `path`, relative to `root` and without following symlinks, as an `O_PATH` descriptor. If the last
+/// component is a symlink, opens the symlink itself.
 ///
-/// A link as the last component is opened itself. `ELOOP` or `ENOTDIR`: a link or a file is in the
-/// way. `EXDEV`: with `same_mount`, a mount of the host's is.
+/// Every component is resolved beneath `root` with `O_NOFOLLOW` semantics, so that the walk stops at a
+/// component which the container replaces with a symlink to somewhere else (CVE-2021-30465, CVE-2021-25741).
 ///
-/// Every component is taken with `O_NOFOLLOW` semantics beneath `root`, so that a component which
-/// the container exchanges for a link to somewhere else stops the walk (CVE-2021-30465,
-/// CVE-2021-25741).
+/// # Errors
+///
+/// `ELOOP` or `ENOTDIR`: a symlink or a file is in the way. `EXDEV`: with `same_mount`, a host mount is.
+/// Otherwise as openat2(2).
 pub fn open_beneath(root: BorrowedFd, path: RelRef, same_mount: bool) -> Result<OwnedFd, Errno> {
     open_beneath_as(root, path, same_mount, OFlag::empty())
 }
 
-/// [`open_beneath`], for a path that has to be a directory (`ENOTDIR` otherwise).
+/// [`open_beneath`] for a path that has to be a directory.
+///
+/// # Errors
+///
+/// As [`open_beneath`]; `ENOTDIR` if it is not a directory.
 pub fn open_directory_beneath(
     root: BorrowedFd,
     path: RelRef,
@@ -136,8 +165,7 @@ fn open_beneath_as(
     open_by_component(root, path, same_mount, flags)
 }
 
-/// The walk of openat2(2) by hand: each component on the open directory before it, no link
-/// followed.
+/// Walks a path as openat2(2) does: opens each component relative to the one before, and follows no symlink.
 fn open_by_component(
     root: BorrowedFd,
     path: RelRef,
@@ -172,8 +200,8 @@ fn open_by_component(
     current.ok_or(Errno::ENOENT)
 }
 
-/// The mount that a descriptor was opened on, from proc_pid_fdinfo(5): statx(2) tells it only from
-/// Linux 5.8 on, and this is for kernels that have not even openat2(2) of 5.6.
+/// The ID of the mount that a descriptor was opened on, from proc_pid_fdinfo(5): statx(2) has it since Linux
+/// 5.8, and kernels that need this are older than 5.6.
 fn mount_id(fd: BorrowedFd) -> Result<Vec<u8>, Errno> {
     let text = std::fs::read(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))
         .map_err(|error| errno_of(&error))?;
@@ -183,44 +211,68 @@ fn mount_id(fd: BorrowedFd) -> Result<Vec<u8>, Errno> {
         .ok_or(Errno::ENOSYS)
 }
 
-/// The directory `root` as a bind without `rbind` shows it: without the mounts that the host has
-/// below it. A copy that no path leads to, gone with its descriptor. Takes `CAP_SYS_ADMIN`.
+/// The directory `root` as a non-recursive bind shows it: without the host mounts below it. A detached copy
+/// that is gone once its descriptor is closed. Needs `CAP_SYS_ADMIN`.
+///
+/// # Errors
+///
+/// As open_tree(2).
 pub fn without_submounts(root: BorrowedFd) -> Result<OwnedFd, Errno> {
-    // Not recursive, so mounts below stay out; CRIU binds an external mount in the same way.
+    // Without AT_RECURSIVE, as CRIU binds an external mount.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(root, "", flags).map_err(|error| Errno::from_raw(error.raw_os_error()))
 }
 
-/// What an open descriptor refers to.
+/// The inode of an open descriptor.
+///
+/// # Errors
+///
+/// As fstat(2).
 pub fn inode(fd: BorrowedFd) -> Result<Inode, Errno> {
     fstat(fd).map(|found| Inode::from(&found))
 }
 
-/// What has the name `name` in an open directory; of a link the link. One component: there is nothing on
-/// the way that could be followed, so this is as safe as opening it, and one call in place of three.
+/// The inode called `name` in an open directory; for a symlink, the symlink's own. With a single component
+/// there is nothing to follow, so this is as safe as opening it, with one system call instead of three.
+///
+/// # Errors
+///
+/// As fstatat(2).
 pub fn inode_in(directory: BorrowedFd, name: Name) -> Result<Inode, Errno> {
     let name = OsStr::from_bytes(name.as_bytes());
     retry(|| fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW))
         .map(|found| Inode::from(&found))
 }
 
-/// The text of the link `name` in an open directory; `EINVAL` if it is none (any more).
+/// The target of the symlink `name` in an open directory.
+///
+/// # Errors
+///
+/// As readlinkat(2); `EINVAL` if it is not, or no longer, a symlink.
 pub fn read_link_in(directory: BorrowedFd, name: Name) -> Result<Vec<u8>, Errno> {
     let name = OsStr::from_bytes(name.as_bytes());
     nix::fcntl::readlinkat(directory, name).map(OsStringExt::into_vec)
 }
 
-/// The text of a link that [`open_beneath`] opened.
+/// The target of a symlink opened by [`open_beneath`].
+///
+/// # Errors
+///
+/// As readlinkat(2).
 pub fn read_link(link: BorrowedFd) -> Result<Vec<u8>, Errno> {
     nix::fcntl::readlinkat(link, "").map(OsStringExt::into_vec)
 }
 
 /// The file system of an open directory.
+///
+/// # Errors
+///
+/// As fstatfs(2).
 pub fn file_system(directory: BorrowedFd) -> Result<FileSystem, Errno> {
     let found = fstatfs(directory)?;
-    // The type of f_type differs from one C library to the next; the numbers have 32 bits.
+    // The type of f_type depends on the C library; magic numbers have 32 bits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let magic = found.filesystem_type().0 as u32;
     Ok(FileSystem {
@@ -229,13 +281,21 @@ pub fn file_system(directory: BorrowedFd) -> Result<FileSystem, Errno> {
     })
 }
 
-/// Creates a directory, mode 0755; `EEXIST` where anything, a link too, has that name.
+/// Creates a directory with mode 0755.
+///
+/// # Errors
+///
+/// As mkdirat(2); `EEXIST` if anything, even a symlink, has that name.
 pub fn make_directory(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
     let name = OsStr::from_bytes(name.as_bytes());
     retry(|| mkdirat(parent, name, Mode::from_bits_truncate(0o755)))
 }
 
-/// Creates an empty file, mode 0644; `EEXIST` where anything, a link too, has that name.
+/// Creates an empty file with mode 0644.
+///
+/// # Errors
+///
+/// As openat(2); `EEXIST` if anything, even a symlink, has that name.
 pub fn make_file(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
     // O_EXCL: an existing file is neither opened nor truncated, and a dangling symlink is not followed.
     let flags =
@@ -245,18 +305,18 @@ pub fn make_file(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
     retry(|| openat(parent, name, flags, mode)).map(drop)
 }
 
-/// Gives new inodes the modes that are asked for, whatever the caller's umask.
+/// Clears the caller's umask, so that new inodes get exactly the requested mode.
 pub fn reset_umask() {
     nix::sys::stat::umask(Mode::empty());
 }
 
-/// The errno of a standard library error.
+/// The errno of an [`std::io::Error`]; `EIO` if it has none.
 pub fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }
 
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    for _ in 1..TRIES {
+    for _ in 1..MAX_TRIES {
         match call() {
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             other => return other,
@@ -266,7 +326,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)] // The tests build what the code is to look at.
+#[allow(clippy::disallowed_methods)] // The tests create the files that the code inspects.
 mod tests {
     use super::*;
 
@@ -287,7 +347,7 @@ mod tests {
             let by_hand = open_by_component(root.as_fd(), path, true, flags);
             let shown = |opened: &Result<OwnedFd, Errno>| match opened {
                 Ok(fd) => format!("{:?}", inode(fd.as_fd()).map(|inode| inode.identity)),
-                // A link in the way is ELOOP to the kernel, and not a directory by hand.
+                // For a symlink in the way openat2(2) returns ELOOP, and the walk by component ENOTDIR.
                 Err(Errno::ELOOP) => format!("{:?}", Errno::ENOTDIR),
                 Err(errno) => format!("{errno:?}"),
             };
@@ -307,7 +367,7 @@ mod tests {
         }
     }
 
-    /// So no right to read is asked for, a FIFO has no other end to wait for, and a device is left alone.
+    /// O_PATH needs no read permission, doesn't wait for the other end of a FIFO and doesn't open devices.
     #[test]
     fn what_is_looked_at_is_not_opened_to_be_read() {
         let (root, path) = (Path::new("/proc"), RelRef::new(b"sys").unwrap());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! As whom, and with what powers, this process creates (credentials(7), capabilities(7)).
+//! The user, group and capabilities with which this process creates inodes (credentials(7), capabilities(7)).
 
 use std::os::fd::BorrowedFd;
 
@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 use super::retry;
 
-/// The powers with which this process goes through directories and creates in them.
+/// The capabilities with which this process searches directories and creates inodes.
 #[derive(Debug)]
 pub struct Powers {
     full: CapabilitySets,
@@ -19,18 +19,22 @@ pub struct Powers {
 }
 
 impl Powers {
-    /// Lets every inode that this process creates belong to `uid` and `gid` from its birth. The powers of
-    /// the caller stay.
+    /// Makes every inode that this process creates belong to `uid` and `gid` from the start. The process keeps
+    /// its capabilities.
     ///
-    /// Not chown(2) afterwards: between the two calls the container could put a directory of somebody
-    /// else's in the place of the new one, and have it given away. The capabilities that the kernel
-    /// takes away with a new file system uid (capabilities(7), "Effect of user ID changes on
-    /// capabilities") are raised again, since the source may belong to yet another user.
+    /// Not chown(2) afterwards: between the two calls the container could replace the new directory with one
+    /// that belongs to another user, and chown(2) would give it away. The kernel clears some effective
+    /// capabilities when the file system UID changes (capabilities(7), "Effect of user ID changes on
+    /// capabilities"); they are raised again, because the source may belong to yet another user.
+    ///
+    /// # Errors
+    ///
+    /// As capget(2) and capset(2); `EPERM` if the kernel doesn't change the file system UID or GID.
     pub fn create_as(uid: u32, gid: u32) -> Result<Self, Errno> {
         let full = capabilities(None).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
         setfsgid(Gid::from_raw(gid));
         setfsuid(Uid::from_raw(uid));
-        // Both calls answer with the value before and never with an error: ask again.
+        // Both calls return the previous ID and never an error: call them again to check.
         if setfsgid(Gid::from_raw(gid)).as_raw() != gid
             || setfsuid(Uid::from_raw(uid)).as_raw() != uid
         {
@@ -44,8 +48,12 @@ impl Powers {
         Ok(powers)
     }
 
-    /// Takes the powers over other users' files, or lays them down: then the kernel asks the mode and the
-    /// access list, as it would ask that user.
+    /// Raises or drops the capabilities over other users' files. Without them the kernel checks mode and ACL as
+    /// for an unprivileged user.
+    ///
+    /// # Errors
+    ///
+    /// As capset(2).
     pub fn set(&mut self, full: bool) -> Result<(), Errno> {
         if self.is_full == full {
             return Ok(());
@@ -63,14 +71,21 @@ impl Powers {
 }
 
 /// Drops all supplementary groups: a container's root is in none of the host's groups.
+///
+/// # Errors
+///
+/// As setgroups(2).
 pub fn leave_groups() -> Result<(), Errno> {
     nix::unistd::setgroups(&[])
 }
 
-/// Whether this process may go through an open directory with the powers that it has right now: `EACCES`
-/// if not.
+/// Checks whether this process may search an open directory with its current capabilities.
+///
+/// # Errors
+///
+/// `EACCES` if not; otherwise as openat(2).
 pub fn search(directory: BorrowedFd) -> Result<(), Errno> {
-    // `.` is a name like any other to look up, and needs no right to read.
+    // Looking up `.` needs search permission, and no read permission.
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     retry(|| openat(directory, ".", flags, Mode::empty())).map(drop)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What proc(5) tells of the processes that called: of CRIU and of the runtime.
+//! Reads proc(5) files of the calling processes, CRIU and the runtime.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -8,13 +8,17 @@ use nix::errno::Errno;
 
 use crate::sys::errno_of;
 
-/// How much is read at once, in bytes: more than a command line usually has.
-const AT_ONCE: usize = 2 << 10;
+/// Bytes per read: longer than most command lines.
+const CHUNK: usize = 2 << 10;
 
 /// The parent of a process, from proc_pid_stat(5).
+///
+/// # Errors
+///
+/// As open(2) and read(2); `EINVAL` if the file has no parent.
 pub fn parent_of(pid: i32) -> Result<i32, Errno> {
     let text = read(&format!("/proc/{pid}/stat"))?;
-    // The name in brackets may hold anything, brackets and blanks too: start behind the last one.
+    // The command name in parentheses may contain parentheses and spaces: start after the last `)`.
     let after_name = text
         .iter()
         .rposition(|&byte| byte == b')')
@@ -31,22 +35,25 @@ pub fn parent_of(pid: i32) -> Result<i32, Errno> {
 }
 
 /// The arguments of a process, from proc_pid_cmdline(5).
+///
+/// # Errors
+///
+/// As open(2) and read(2).
 pub fn arguments_of(pid: i32) -> Result<Vec<Vec<u8>>, Errno> {
     let text = read(&format!("/proc/{pid}/cmdline"))?;
     Ok(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
 }
 
-/// Reads a file of proc(5). It answers a read with all that it has, so one that comes up short was the
-/// last.
+/// Reads a proc(5) file. The kernel returns as much as fits, so a short read is the last one.
 fn read(path: &str) -> Result<Vec<u8>, Errno> {
     let mut file = File::open(path).map_err(|error| errno_of(&error))?;
     let mut text = Vec::new();
-    let mut part = [0; AT_ONCE];
+    let mut part = [0; CHUNK];
     loop {
         match file.read(&mut part) {
             Ok(read) => {
                 text.extend_from_slice(part.get(..read).unwrap_or_default());
-                if read < AT_ONCE {
+                if read < CHUNK {
                     return Ok(text);
                 }
             }
