@@ -48,7 +48,8 @@ pub struct MountImage {
 }
 
 impl MountImage {
-    /// Whether this is crun's empty directory, which crun keeps in its state and binds over masked directories.
+    /// Whether this is crun's empty directory, which crun keeps in its state and binds over masked
+    /// directories.
     pub fn is_empty_directory(&self) -> bool {
         let has_name = |path: &[u8]| path.split(|&byte| byte == b'/').next_back() == Some(EMPTY);
         has_name(self.root.as_bytes()) && self.external.as_deref().is_some_and(has_name)

@@ -15,38 +15,38 @@ use crate::trust::{self, DirectoryId, Distrust, Trusted};
 /// A bundle.
 #[derive(Debug)]
 pub struct Bundle {
-    /// Its directory, absolute.
+    /// The directory, absolute.
     pub directory: PathBuf,
-    /// Its configuration.
+    /// The configuration.
     pub config: Config,
-    /// The directory, if it was found to be one that can be trusted.
+    /// The identity of the directory, if it was found to be trusted.
     pub trusted: Option<DirectoryId>,
 }
 
-/// Why a bundle that was found is not used.
+/// Why an existing bundle is not used.
 #[derive(Debug)]
 pub enum Refused {
-    /// Somebody else may have put it there.
+    /// Another user may have put it there.
     Distrusted(Distrust),
     /// It can't be read.
     Unreadable(Error),
-    /// Something in its configuration is wrong.
+    /// Its configuration is invalid.
     Invalid {
-        /// What.
+        /// What is invalid.
         error: Error,
-        /// It is an OCI configuration, by its `ociVersion`.
+        /// Whether it has an `ociVersion`, as every OCI configuration does.
         is_oci: bool,
     },
 }
 
 impl Bundle {
-    /// Takes the bundle in an open directory, if nobody else can have put it there; `name` is the
-    /// directory's own. None if there is no configuration.
+    /// Reads the bundle in an open directory, if no other user can have put it there. `name` is the
+    /// directory's path. None if there is no configuration.
     ///
     /// # Errors
     ///
-    /// There is one, and it can't be used.
-    pub fn take(directory: BorrowedFd, name: &Path) -> Result<Option<Self>, Refused> {
+    /// The configuration is not trusted, can't be read, or is invalid.
+    pub fn open_trusted(directory: BorrowedFd, name: &Path) -> Result<Option<Self>, Refused> {
         let file = trust::open(directory, config::FILE_NAME, name).map_err(Refused::Distrusted)?;
         let Some(Trusted {
             file,
@@ -76,12 +76,12 @@ impl Bundle {
         }))
     }
 
-    /// [`Bundle::take`], for the bundle that a runtime names.
+    /// [`Bundle::open_trusted`] for a bundle that a runtime names.
     ///
     /// # Errors
     ///
-    /// It can't be used, or is not there ([`Refused::Unreadable`], `ENOENT`).
-    pub fn take_by_name(directory: &Path) -> Result<Self, Refused> {
+    /// As [`Bundle::open_trusted`]; [`Refused::Unreadable`] with `ENOENT` if it does not exist.
+    pub fn open_trusted_path(directory: &Path) -> Result<Self, Refused> {
         let unreadable = |file: &Path, errno| {
             Refused::Unreadable(Error::Unreadable {
                 file: file.to_owned(),
@@ -90,18 +90,18 @@ impl Bundle {
             })
         };
         let open = sys::open_directory(directory).map_err(|errno| unreadable(directory, errno))?;
-        Self::take(open.as_fd(), directory)?
+        Self::open_trusted(open.as_fd(), directory)?
             .ok_or_else(|| unreadable(&directory.join(config::FILE_NAME), Errno::ENOENT))
     }
 
-    /// Reads the bundle in `directory`; a relative one lies in the current directory.
+    /// Reads the bundle in `directory`, relative to the current directory.
     ///
     /// # Errors
     ///
     /// The bundle or its configuration can't be read, or is invalid.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         if directory.as_os_str().is_empty() {
-            let reason = "empty, where a path belongs";
+            let reason = "empty, expected a path";
             return Err(Error::invalid(Path::new("--bundle"), "", reason));
         }
         let directory = std::path::absolute(directory).map_err(|error| Error::Unreadable {
@@ -112,7 +112,7 @@ impl Bundle {
         let file = directory.join(config::FILE_NAME);
         let text = match json::read_file(&file, config::MAX_SIZE) {
             Ok(text) => text,
-            // If the whole bundle is missing, say that, not what it lacks.
+            // If the whole bundle is missing, report that instead of the missing configuration.
             Err(error) => {
                 return Err(match sys::open_directory(&directory) {
                     Err(errno) => Error::Unreadable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What premount uses of config.json (runtime-spec config.md), and nothing more: a capability, a seccomp
-//! action or a namespace that no library knows yet must not stop a restore.
+//! The part of config.json that premount uses (runtime-spec config.md) and no more: a capability, seccomp
+//! action or namespace that no library knows yet must not stop a restore.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,65 +14,65 @@ use super::mount::Mount;
 use super::owner::Owner;
 use crate::error::Error;
 
-/// The file's name in a bundle (runtime-spec bundle.md).
+/// The name of the configuration in a bundle (runtime-spec bundle.md).
 pub const FILE_NAME: &str = "config.json";
-/// Most bytes in it.
+/// Maximum size in bytes.
 pub const MAX_SIZE: usize = 16 << 20;
-/// Most mounts in it: a mount namespace has no more (`fs.mount-max`, proc_sys_fs(5)).
+/// Maximum number of mounts: the kernel's default limit for a mount namespace (`fs.mount-max`,
+/// proc_sys_fs(5)).
 pub const MAX_MOUNTS: usize = 100_000;
-/// The annotation that says whether premount acts: `true` or `false`, and nothing else.
+/// The annotation that turns premount on or off: `true` or `false`.
 pub const RESTORE_ANNOTATION: &str = "io.premount.restore";
 
 /// The part of a configuration that premount uses.
 #[derive(Debug)]
 pub struct Config {
-    /// It says which version of the runtime-spec it follows: without that it may be the configuration of
-    /// something else.
+    /// Whether it has an `ociVersion`. A file without one may belong to another program.
     pub is_oci: bool,
     /// The value of the annotation `io.premount.restore`.
     pub restore: Option<String>,
     /// `root.path`, absolute.
     pub rootfs: PathBuf,
-    /// `mounts`, in their order.
+    /// `mounts`, in order.
     pub mounts: Vec<Mount>,
-    /// Who owns what is created.
+    /// The owner of created mountpoints.
     pub owner: Owner,
-    /// What the runtime gives CRIU besides binds.
+    /// The external mounts besides binds.
     pub externals: Externals,
 }
 
-/// What a runtime gives CRIU from outside besides the binds.
+/// What a runtime passes to CRIU as external mounts, besides binds.
 #[derive(Clone, Debug, Default)]
 pub struct Externals {
     /// `linux.maskedPaths`.
     pub masked: Vec<String>,
-    /// `linux.devices`, by their paths.
+    /// The paths of `linux.devices`.
     pub devices: Vec<String>,
 }
 
 impl Config {
-    /// Parses the text of `file`; relative paths in it start at `bundle`.
+    /// Parses the text of `file`. Relative paths in it are relative to `bundle`.
     ///
     /// # Errors
     ///
-    /// The text is not a configuration: the error has the place.
+    /// The text is not a valid configuration; the error names the invalid part.
     pub fn parse(text: &str, file: &Path, bundle: &Path) -> Result<Self, Error> {
-        let written: Written = json::parse(text, file)?;
+        let raw: RawConfig = json::parse(text, file)?;
         let missing = |place| Error::invalid(file, place, "missing");
-        let Object(root) = written.root.ok_or_else(|| missing("root"))?;
+        let Object(root) = raw.root.ok_or_else(|| missing("root"))?;
         let rootfs = root.path.filter(|path| !path.as_os_str().is_empty());
         let rootfs = rootfs.ok_or_else(|| missing("root.path"))?;
-        let List(mounts) = written.mounts.unwrap_or(List(Vec::new()));
+        let List(mounts) = raw.mounts.unwrap_or(List(Vec::new()));
         if mounts.len() > MAX_MOUNTS {
-            let reason = format!("more than {MAX_MOUNTS}, and no kernel mounts so many");
+            let reason = format!("more than {MAX_MOUNTS}, the kernel's default limit");
             return Err(Error::invalid(file, "mounts", reason));
         }
         let mounts = mounts.iter().map(|Object(mount)| Mount::new(mount, bundle));
-        let Object(linux) = written.linux.unwrap_or_default();
+        let Object(linux) = raw.linux.unwrap_or_default();
         let devices = linux.devices.unwrap_or_default();
         Ok(Self {
-            is_oci: written.version.is_some(),
-            restore: written.annotations.and_then(|Object(all)| all.restore),
+            is_oci: raw.version.is_some(),
+            restore: raw.annotations.and_then(|Object(all)| all.restore),
             rootfs: bundle.join(rootfs),
             mounts: mounts.collect(),
             owner: Owner::of(linux.uid_mappings.as_deref(), linux.gid_mappings.as_deref()),
@@ -84,7 +84,7 @@ impl Config {
     }
 }
 
-/// Whether a text that is not a usable configuration would be an OCI one all the same.
+/// Whether an invalid configuration is still an OCI one.
 pub fn is_oci(text: &str) -> bool {
     #[derive(Deserialize)]
     struct Versioned {
@@ -94,14 +94,14 @@ pub fn is_oci(text: &str) -> bool {
     serde_json::from_str::<Object<Versioned>>(text).is_ok()
 }
 
-/// The fields of a configuration, and of its parts, as they are written.
+/// The fields of a configuration as parsed.
 #[derive(Default)]
-struct Written {
+struct RawConfig {
     version: Option<String>,
     annotations: Option<Object<Annotations>>,
-    root: Option<Object<WrittenRoot>>,
+    root: Option<Object<RawRoot>>,
     mounts: Option<List<Object<runtime::Mount>>>,
-    linux: Option<Object<WrittenLinux>>,
+    linux: Option<Object<RawLinux>>,
 }
 
 #[derive(Deserialize)]
@@ -125,37 +125,37 @@ pub(super) struct Annotations {
 }
 
 #[derive(Debug, Deserialize)]
-struct WrittenRoot {
+struct RawRoot {
     path: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct WrittenLinux {
+struct RawLinux {
     uid_mappings: Option<Vec<LinuxIdMapping>>,
     gid_mappings: Option<Vec<LinuxIdMapping>>,
     masked_paths: Option<Vec<String>>,
-    devices: Option<Vec<WrittenDevice>>,
+    devices: Option<Vec<RawDevice>>,
 }
 
 #[derive(Debug, Deserialize)]
-struct WrittenDevice {
+struct RawDevice {
     path: String,
 }
 
-/// Not derived, for the places in its errors.
-impl<'de> Deserialize<'de> for Written {
+/// Not derived, so that errors name the field.
+impl<'de> Deserialize<'de> for RawConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
-            type Value = Written;
+            type Value = RawConfig;
 
             fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
                 out.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
-                let mut all = Written::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawConfig, A::Error> {
+                let mut all = RawConfig::default();
                 while let Some(field) = map.next_key()? {
                     match field {
                         Field::OciVersion => json::take(&mut map, "ociVersion", &mut all.version),
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(parsed(&text(MAX_MOUNTS)).unwrap().mounts.len(), MAX_MOUNTS);
         assert_eq!(
             complaint(&text(MAX_MOUNTS + 1)),
-            "config.json: mounts: more than 100000, and no kernel mounts so many"
+            "config.json: mounts: more than 100000, the kernel's default limit"
         );
     }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Untrusted JSON: bounded in size before it is parsed; every error names the file and the place in it. `serde_json` bounds the depth of what is taken, and what is ignored takes a byte a level.
+//! Parsing of untrusted JSON. Its size is limited before it is parsed, and every error names the file and the
+//! place in it. `serde_json` limits the depth of the values that are used; an ignored value takes one byte of
+//! memory per level.
 
 use std::fmt;
 use std::fs::File;
@@ -15,23 +17,35 @@ use crate::error::Error;
 use crate::input;
 
 /// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+///
+/// The file can't be read, is too long, is empty, or is not UTF-8.
 pub fn read_file(path: &Path, limit: usize) -> Result<String, Error> {
     text(input::read_file(path, limit)?, path)
 }
 
-/// Reads an open regular file of `size` bytes, and at most `limit`. `path` is its name in errors.
+/// Reads an open regular file of `size` bytes, at most `limit`. Errors name `path`.
+///
+/// # Errors
+///
+/// As [`read_file`].
 pub fn read_open_file(file: File, size: u64, path: &Path, limit: usize) -> Result<String, Error> {
     text(input::read_whole(file, size, path, limit)?, path)
 }
 
-/// Reads `stream` to its end, `limit` bytes at most. `file` is its name in errors.
+/// Reads `stream` to its end, at most `limit` bytes. Errors name `file`.
+///
+/// # Errors
+///
+/// As [`read_file`].
 pub fn read_stream(stream: impl Read, file: &Path, limit: usize) -> Result<String, Error> {
     text(input::read_stream(stream, file, limit)?, file)
 }
 
 fn text(bytes: Vec<u8>, file: &Path) -> Result<String, Error> {
     if bytes.trim_ascii().is_empty() {
-        return Err(Error::invalid(file, "", "empty, where JSON belongs"));
+        return Err(Error::invalid(file, "", "empty, expected JSON"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -39,12 +53,16 @@ fn text(bytes: Vec<u8>, file: &Path) -> Result<String, Error> {
     })
 }
 
-/// Parses the whole text of a file.
+/// Parses the text of a file.
+///
+/// # Errors
+///
+/// The text is not JSON, or not a `T`.
 pub fn parse<'a, T: Deserialize<'a>>(text: &'a str, file: &Path) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::invalid(file, "", error.to_string()))
 }
 
-/// An object. Serde takes an array for a struct as well, field by field; this doesn't.
+/// An object. Serde also accepts an array as a struct, field by field; this type doesn't.
 #[derive(Debug, Default)]
 pub struct Object<T>(pub T);
 
@@ -66,7 +84,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A list whose errors say which of its elements they are about.
+/// A list whose errors name the index of the element.
 #[derive(Debug)]
 pub struct List<T>(pub Vec<T>);
 
@@ -95,7 +113,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// Takes the value of a field whose key was just read; an error names the field.
+/// Reads the value of a field whose key was just read.
+///
+/// # Errors
+///
+/// The value is invalid, or the field is a duplicate; the error names the field.
 pub fn take<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
     name: &'static str,
@@ -106,7 +128,7 @@ pub fn take<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     }
     let place = |error: A::Error| {
         let error = error.to_string();
-        // An element of a list has its index in front already.
+        // An error in a list already starts with the index.
         let colon = if error.starts_with('[') { "" } else { ": " };
         A::Error::custom(format_args!("{name}{colon}{error}"))
     };
@@ -114,7 +136,11 @@ pub fn take<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// Passes over the value of a field.
+/// Skips the value of a field.
+///
+/// # Errors
+///
+/// The value is not JSON.
 pub fn ignore<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(drop)
 }

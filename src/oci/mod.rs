@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the OCI runtime-spec defines: the bundle, its configuration with the mounts, and the state that a
-//! hook gets.
+//! The OCI runtime-spec's files: the bundle, its configuration with the mounts, and the state that a hook
+//! receives.
 
 pub mod bundle;
 pub mod config;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One mount of the configuration, checked, and told by what lies behind it.
+//! A mount of the configuration, checked and classified by what it mounts.
 
 use std::path::{Path, PathBuf};
 
@@ -8,35 +8,35 @@ use oci_spec::runtime;
 use crate::path::{NotAPath, RelPath};
 use crate::sys::kernel_fs::is_kernel_fs;
 
-/// What a mount shows.
+/// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A host directory or file.
     Bind {
         /// Its absolute host path.
         source: PathBuf,
-        /// `rbind`: with the mounts that the host has below it.
+        /// `rbind`: includes the host mounts below it.
         recursive: bool,
-        /// What happens to a source that is a symlink.
+        /// How a source that is a symlink is handled.
         link: LinkSource,
     },
-    /// A tmpfs of the container's own, whose content CRIU restores.
+    /// The container's own tmpfs, whose content CRIU restores.
     Tmpfs {
-        /// `tmpcopyup`: it starts as a copy of what it covers.
+        /// `tmpcopyup`: it starts as a copy of the directory that it covers.
         copy_up: bool,
     },
     /// A kernel file system.
     Kernel,
-    /// Anything else, which premount doesn't look into.
+    /// Anything else, which premount doesn't inspect.
     Other,
 }
 
-/// What happens to a source that is a symlink (crun(1), "crun extensions").
+/// How a source that is a symlink is handled (crun(1), "crun extensions").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkSource {
-    /// It is followed.
+    /// The symlink is followed.
     Followed,
-    /// `src-nofollow`: it is bound itself.
+    /// `src-nofollow`: the symlink itself is bound.
     Bound,
     /// `copy-symlink`: nothing is mounted, and the runtime creates a symlink with the same target instead.
     Copied,
@@ -45,26 +45,26 @@ pub enum LinkSource {
 /// A mount of the configuration (runtime-spec config.md, "Mounts").
 #[derive(Clone, Debug)]
 pub struct Mount {
-    /// The destination as it is written.
+    /// The destination as in the configuration.
     pub written: String,
-    /// The destination, clean; or why it is not a path.
+    /// The cleaned destination, or why it is not a path.
     pub destination: Result<RelPath, NotAPath>,
-    /// Whether a symlink at the destination is followed; crun's `dest-nofollow` says no.
+    /// Whether a symlink at the destination is followed: not with crun's `dest-nofollow`.
     pub follow: bool,
     /// `bind`, `rbind`, or the file system's type.
     pub file_system: String,
-    /// What it shows.
+    /// What is mounted.
     pub content: Content,
 }
 
 impl Mount {
-    /// Takes a mount of a configuration in `bundle`, where relative sources lie.
+    /// Converts a mount of the configuration. Relative sources are relative to `bundle`.
     pub fn new(mount: &runtime::Mount, bundle: &Path) -> Self {
         let written = mount.destination().to_string_lossy().into_owned();
         let options = mount.options().as_deref().unwrap_or_default();
         let has = |name| options.iter().any(|option| option == name);
         let written_type = mount.typ().as_deref().unwrap_or_default();
-        // With one of these options the type means nothing (runtime-spec: "SHOULD be none").
+        // These options override the type (runtime-spec: "SHOULD be none").
         let (file_system, content) = if has("rbind") || has("bind") {
             let source = mount.source().as_deref().unwrap_or(Path::new(""));
             let recursive = has("rbind");

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who owns what is created: the container's root, which has its own capabilities and no more.
+//! The owner of created mountpoints: the container's root, whose capabilities are limited to its own user
+//! namespace.
 
 use oci_spec::runtime::LinuxIdMapping;
 
 /// The container's root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// The user's number on the host.
+    /// The user ID on the host.
     pub uid: u32,
-    /// The group's.
+    /// The group ID on the host.
     pub gid: u32,
-    /// The users and groups of the container's user namespace; none if it has no user namespace.
+    /// The users and groups of the container's user namespace; None without one.
     pub mapped: Option<Mapped>,
 }
 
-/// The users and groups that a user namespace has, by their numbers on the host.
+/// The users and groups that a user namespace maps, by their IDs on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapped {
     uids: Vec<(u32, u32)>,
@@ -22,8 +23,7 @@ pub struct Mapped {
 }
 
 impl Owner {
-    /// The root of a container with these mappings (runtime-spec config-linux.md, "User namespace
-    /// mappings").
+    /// The root of a container with these mappings (runtime-spec config-linux.md, "User namespace mappings").
     pub fn of(uids: Option<&[LinuxIdMapping]>, gids: Option<&[LinuxIdMapping]>) -> Self {
         let (uids, gids) = (uids.unwrap_or_default(), gids.unwrap_or_default());
         let ranges = |all: &[LinuxIdMapping]| {
@@ -43,8 +43,8 @@ impl Owner {
 }
 
 impl Mapped {
-    /// Whether the namespace's root has power over an inode of this user's and group's: only where it has
-    /// a number for both (user_namespaces(7), "Capabilities").
+    /// Whether the capabilities of the namespace's root apply to an inode with this owner and group: only if
+    /// both are mapped (user_namespaces(7), "Capabilities").
     pub fn has(&self, uid: u32, gid: u32) -> bool {
         let is_in = |ranges: &[(u32, u32)], id: u32| {
             let mut offsets = ranges.iter();
@@ -54,7 +54,7 @@ impl Mapped {
     }
 }
 
-/// The host's number for the container's 0 (user_namespaces(7)); without a mapping, 0 itself.
+/// The host ID of the container's ID 0 (user_namespaces(7)); 0 without a mapping.
 fn mapped_root(mappings: &[LinuxIdMapping]) -> u32 {
     let root = |map: &&LinuxIdMapping| map.container_id() == 0 && map.size() > 0;
     mappings
@@ -96,7 +96,7 @@ mod tests {
             assert_eq!(mapped.has(uid, gid), has, "{uid} {gid}");
         }
         assert_eq!(Owner::of(None, Some(&[])), Owner::default());
-        // Users without groups are a namespace that has no number for any group.
+        // With user mappings only, the namespace maps no group.
         let mapped = Owner::of(Some(&uids), None).mapped.unwrap();
         assert!(!mapped.has(100_000, 0));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The state of a container (runtime-spec runtime.md, "State"), as a hook gets it.
+//! The state of a container (runtime-spec runtime.md, "State"), as a hook receives it.
 
 use std::fmt;
 use std::io::Read;
@@ -12,7 +12,7 @@ use super::config::Annotations;
 use super::json::{self, Object};
 use crate::error::Error;
 
-/// Most bytes in a state.
+/// Maximum size of a state in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
 
 /// The part of a state that premount uses.
@@ -20,11 +20,11 @@ pub const MAX_SIZE: usize = 1 << 20;
 pub struct State {
     /// The container's bundle, absolute.
     pub bundle: PathBuf,
-    /// The container's ID, if there is one.
+    /// The container's ID, if given.
     pub id: Option<String>,
-    /// Its status, if there is one.
+    /// The container's status, if given.
     pub status: Option<String>,
-    /// The value of the annotation `io.premount.restore`, if the state has it.
+    /// The value of the annotation `io.premount.restore`, if given.
     pub restore: Option<String>,
 }
 
@@ -52,35 +52,36 @@ impl State {
     }
 
     fn parse(text: &str, file: &Path) -> Result<Self, Error> {
-        let written: Written = json::parse(text, file)?;
+        let raw: RawState = json::parse(text, file)?;
         let invalid = |reason: &str| Error::invalid(file, "bundle", reason);
-        let bundle = PathBuf::from(written.bundle.ok_or_else(|| invalid("missing"))?);
+        let bundle = PathBuf::from(raw.bundle.ok_or_else(|| invalid("missing"))?);
         if bundle.as_os_str().is_empty() {
-            return Err(invalid("empty, where a path belongs"));
+            return Err(invalid("empty, expected a path"));
         }
         if !bundle.is_absolute() {
             return Err(invalid("not an absolute path"));
         }
         Ok(Self {
             bundle,
-            id: written.id.and_then(|id| Some(id.as_str()?.to_owned())),
-            status: written.status,
-            restore: written.annotations.and_then(|Object(all)| all.restore),
+            id: raw.id.and_then(|id| Some(id.as_str()?.to_owned())),
+            status: raw.status,
+            restore: raw.annotations.and_then(|Object(all)| all.restore),
         })
     }
 
-    /// Whether the container is being created, rather than restored (runtime-spec runtime.md,
-    /// "Lifecycle"): runc tells a createRuntime hook `creating` then, crun `created`, and runc `stopped` on
-    /// restore.
+    /// Whether the container is being created rather than restored (runtime-spec runtime.md, "Lifecycle"). In
+    /// a createRuntime hook of a new container the status is `creating` with runc and `created` with crun;
+    /// runc passes `stopped` on restore.
     pub fn is_first_start(&self) -> bool {
         matches!(self.status.as_deref(), Some("creating" | "created"))
     }
 }
 
+/// The fields of a state as parsed.
 #[derive(Default)]
-struct Written {
+struct RawState {
     bundle: Option<String>,
-    // Only for the log, so it may be anything.
+    // Only for the log, so any type is accepted.
     id: Option<serde_json::Value>,
     status: Option<String>,
     annotations: Option<Object<Annotations>>,
@@ -97,19 +98,19 @@ enum Field {
     Other,
 }
 
-/// Not derived, for the places in its errors.
-impl<'de> Deserialize<'de> for Written {
+/// Not derived, so that errors name the field.
+impl<'de> Deserialize<'de> for RawState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
-            type Value = Written;
+            type Value = RawState;
 
             fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
                 out.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
-                let mut all = Written::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawState, A::Error> {
+                let mut all = RawState::default();
                 while let Some(field) = map.next_key()? {
                     match field {
                         Field::Bundle => json::take(&mut map, "bundle", &mut all.bundle),
@@ -156,9 +157,9 @@ mod tests {
     fn a_state_without_a_usable_bundle_names_it() {
         for (text, reason) in [
             ("{}", "bundle: missing"),
-            (r#"{"bundle":""}"#, "bundle: empty, where a path belongs"),
+            (r#"{"bundle":""}"#, "bundle: empty, expected a path"),
             (r#"{"bundle":"b"}"#, "bundle: not an absolute path"),
-            ("", "empty, where JSON belongs"),
+            ("", "empty, expected JSON"),
             ("[]", "invalid type: sequence, expected an object"),
             ("7", "invalid type: integer `7`, expected an object"),
             (r#"{"bundle":7}"#, "bundle: invalid type: integer `7`"),

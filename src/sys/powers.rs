@@ -19,8 +19,8 @@ pub struct Powers {
 }
 
 impl Powers {
-    /// Makes every inode that this process creates belong to `uid` and `gid` from the start. The process keeps
-    /// its capabilities.
+    /// Makes every inode that this process creates belong to `uid` and `gid` from the start. The process
+    /// keeps its capabilities.
     ///
     /// Not chown(2) afterwards: between the two calls the container could replace the new directory with one
     /// that belongs to another user, and chown(2) would give it away. The kernel clears some effective
@@ -48,8 +48,8 @@ impl Powers {
         Ok(powers)
     }
 
-    /// Raises or drops the capabilities over other users' files. Without them the kernel checks mode and ACL as
-    /// for an unprivileged user.
+    /// Raises or drops the capabilities over other users' files. Without them the kernel checks mode and ACL
+    /// as for an unprivileged user.
     ///
     /// # Errors
     ///

@@ -132,7 +132,7 @@ fn take(directory: &Path) -> Result<Bundle, NotFound> {
         }),
     };
     let open = sys::open_directory(directory).map_err(unreadable)?;
-    let bundle = Bundle::take(open.as_fd(), &named(directory, open.as_fd()));
+    let bundle = Bundle::open_trusted(open.as_fd(), &named(directory, open.as_fd()));
     match bundle {
         Ok(Some(bundle)) if bundle.config.is_oci => Ok(bundle),
         // Some other program's.

@@ -27,7 +27,7 @@ pub fn request() -> Result<Option<Request>, Error> {
         debug!(target: TARGET, "the annotation {RESTORE_ANNOTATION} is not \"true\"");
         return Ok(None);
     }
-    let bundle = match Bundle::take_by_name(&state.bundle) {
+    let bundle = match Bundle::open_trusted_path(&state.bundle) {
         Ok(bundle) => bundle,
         Err(Refused::Distrusted(why)) => {
             log_distrust(&why);

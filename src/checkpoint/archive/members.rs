@@ -110,7 +110,8 @@ impl<S: BufRead> Members<S> {
         result
     }
 
-    /// Reads to the end of the stream, past the end of the archive, so that the decoder verifies its checksum.
+    /// Reads to the end of the stream, past the end of the archive, so that the decoder verifies its
+    /// checksum.
     pub(super) fn finish(mut self) -> io::Result<()> {
         loop {
             let size = match self.stream.fill_buf() {
