@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stops everything before anything is changed: input that can't be used (exit status 2), or a node that
-//! can't be changed (1). What fails for one mount alone is a `mountpoints::failure::Cause`.
+//! Errors that end a run: unusable input (exit status 2), a node that can't be changed or a report of changes
+//! that can't be written (1). The failure of a single mount is a `mountpoints::failure::Cause`.
 
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt;
@@ -10,60 +10,59 @@ use nix::errno::Errno;
 
 use crate::escape::Escaped;
 
-/// Input that can't be used, or a node that can't be changed; no mountpoint was created, but for
-/// [`Error::Untold`].
+/// An error that ends a run. No mountpoint has been created, except possibly before [`Error::Untold`].
 #[derive(Debug)]
 pub enum Error {
-    /// It can't be read.
+    /// A file can't be read.
     Unreadable {
-        /// The file, or what stands for it (`standard input`).
+        /// The file, or `standard input`.
         file: PathBuf,
         /// The system call.
         operation: &'static str,
-        /// Its error.
+        /// The system call's error.
         errno: Errno,
     },
-    /// It can't be changed.
+    /// A file can't be changed.
     Unchangeable {
         /// The file.
         file: PathBuf,
         /// The system call.
         operation: &'static str,
-        /// Its error.
+        /// The system call's error.
         errno: Errno,
     },
-    /// Something else refers to the program, so it can't be removed.
+    /// The program can't be removed, because a file still refers to it.
     InUse {
-        /// What names it.
+        /// The file that refers to it.
         file: PathBuf,
         /// The program.
         program: PathBuf,
     },
-    /// It exists, but its content is invalid.
+    /// The content of a file is invalid.
     Invalid {
-        /// The file, or what stands for it (`standard input`).
+        /// The file, or `standard input`.
         file: PathBuf,
-        /// The place in it, as `mounts[3].destination`; empty for the whole.
+        /// The place in the file, such as `mounts[3].destination`; empty for the whole file.
         place: String,
         /// What is wrong there.
         reason: String,
     },
-    /// The configuration is not that of the container that CRIU restores.
+    /// The configuration belongs to a container other than the one that CRIU restores.
     OtherContainer {
-        /// The bundle that it is in.
+        /// The configuration's bundle.
         bundle: PathBuf,
     },
     /// The report can't be written to standard output.
     Untold {
         /// The error of write(2).
         errno: Errno,
-        /// What was done before, if anything.
+        /// What had been done before, if the command changes anything.
         done: Option<&'static str>,
     },
 }
 
 impl Error {
-    /// An [`Error::Invalid`].
+    /// Creates an [`Error::Invalid`].
     pub fn invalid(file: &Path, place: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid {
             file: file.to_owned(),
@@ -72,7 +71,7 @@ impl Error {
         }
     }
 
-    /// The exit status for it.
+    /// The exit status for the error.
     pub fn status(&self) -> u8 {
         match self {
             Self::Unreadable { .. }
@@ -83,7 +82,7 @@ impl Error {
         }
     }
 
-    /// Adds what had been done by the time that the report failed.
+    /// Adds to [`Error::Untold`] what had been done before the report failed.
     #[must_use]
     pub fn after(self, done: &'static str) -> Self {
         match self {
@@ -115,8 +114,8 @@ impl Display for Error {
                 let (file, program) = (shown(file), shown(program));
                 write!(
                     out,
-                    "{file}: it names {program}, and premount didn't write it: take that out first; \
-                     nothing was changed"
+                    "{file}: refers to {program}, but was not written by premount: remove the reference \
+                     first; nothing was changed"
                 )
             }
             Self::Invalid {
@@ -140,7 +139,7 @@ impl Display for Error {
             }
             Self::OtherContainer { bundle } => write!(
                 out,
-                "the configuration in {} is not that of what CRIU restores, by its mounts",
+                "the configuration in {} belongs to another container: its mounts don't match the checkpoint's",
                 shown(bundle)
             ),
             Self::Untold { errno, done } => {
@@ -158,7 +157,7 @@ pub fn shown(path: &Path) -> Escaped<'_> {
     Escaped(path.as_os_str().as_bytes())
 }
 
-/// An errno as people and scripts look for it: `No such file or directory (ENOENT)`.
+/// An errno as text and symbol: `No such file or directory (ENOENT)`.
 pub(crate) struct Errored(pub(crate) Errno);
 
 impl Display for Errored {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How paths are printed: a tenant chose them, and they must not steer a terminal, forge a line of
-//! a log or hide behind look-alikes.
+//! Escaping of paths for output: a tenant chose them, and they must not control a terminal, forge a log line
+//! or hide characters.
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
-/// Bytes as text on one line. Control characters, backslashes and the characters that change the
-/// direction or the width of text come out as `\n`, `\\` or `\u{202e}`; bytes that are not UTF-8 as
-/// `\xff`. All else stands as it is.
+/// Bytes as text on one line. Control characters, backslashes, and characters that are invisible or change
+/// the direction of text are written as `\n`, `\\` or `\u{202e}`, bytes that are not UTF-8 as `\xff`.
+/// Everything else is unchanged.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             let mut rest = chunk.valid();
-            // What stands as it is goes out at once, not letter by letter.
+            // Write unescaped runs in one piece rather than by character.
             while let Some((at, character)) = rest.char_indices().find(|&(_, c)| !is_plain(c)) {
                 let (plain, odd) = rest.split_at(at);
                 out.write_str(plain)?;
@@ -32,8 +32,8 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// [`Escaped`] between double quotes, those within escaped too: for the fields of a log, where a
-/// path must not look like the field after it.
+/// [`Escaped`] in double quotes, with quotes inside escaped: for fields of a log line, where a path must not
+/// look like another field.
 pub struct Quoted<'a>(pub &'a [u8]);
 
 impl Display for Quoted<'_> {
@@ -55,8 +55,8 @@ fn is_plain(character: char) -> bool {
     }
 }
 
-/// Beyond the controls: line and paragraph separators, zero-width characters, and all that turns
-/// the direction of text (CVE-2021-42574).
+/// Line and paragraph separators, zero-width characters, and characters that change the direction of text
+/// (CVE-2021-42574).
 fn is_invisible(character: char) -> bool {
     matches!(
         character,

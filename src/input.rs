@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Untrusted bytes from files and pipes, bounded in size and in time.
+//! Reads untrusted files and pipes, with limits on size and time.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,27 +14,34 @@ use rustix::buffer::spare_capacity;
 use crate::error::Error;
 use crate::sys;
 
-/// O_NONBLOCK: opening a FIFO would wait for a writer, and a device could do anything.
+/// `O_NONBLOCK`: opening a FIFO would wait for a writer, and opening a device could block.
 const READING: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_CLOEXEC)
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_NOCTTY);
 
-/// Reads a regular file of at most `limit` bytes. A FIFO or a device is an error at once, and never
-/// waited for.
+/// Reads a regular file of at most `limit` bytes. Fails immediately for a FIFO or a device.
+///
+/// # Errors
+///
+/// The file can't be read, is not a regular file, or is too long.
 pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let (file, size) = open_file(path)?;
     read_whole(file, size, path, limit)
 }
 
-/// Reads an open regular file of `size` bytes, and at most `limit`. `path` is its name in errors.
+/// Reads an open regular file of `size` bytes, at most `limit`. Errors name `path`.
+///
+/// # Errors
+///
+/// The file can't be read or is too long.
 pub fn read_whole(file: File, size: u64, path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let expected = usize::try_from(size).unwrap_or(usize::MAX);
     if size == 0 || expected > limit {
-        // Kernel files report no size.
+        // Kernel files report a size of 0.
         return read_all(file, path, limit, 0);
     }
-    // As much as fstat(2) has reported: one read, and none to find the end.
+    // Stop at the size from fstat(2): that saves the read(2) that would find the end of the file.
     let mut bytes = Vec::with_capacity(expected);
     while bytes.len() < expected {
         match rustix::io::read(&file, spare_capacity(&mut bytes)) {
@@ -47,14 +54,17 @@ pub fn read_whole(file: File, size: u64, path: &Path, limit: usize) -> Result<Ve
     Ok(bytes)
 }
 
-/// Opens a regular file, to be read in parts, and says how many bytes it has. A FIFO or a device is an
-/// error at once, and never waited for.
+/// Opens a regular file, and returns it with its size in bytes. Fails immediately for a FIFO or a device.
+///
+/// # Errors
+///
+/// The file can't be opened or is not a regular file.
 pub fn open_file(path: &Path) -> Result<(File, u64), Error> {
     let fd = open(path, READING, Mode::empty()).map_err(unreadable(path, "open"))?;
     regular(fd, path)
 }
 
-/// [`open_file`] for the file `name` in an open directory; `path` is its name in errors.
+/// [`open_file`] for the file `name` in an open directory. Errors name `path`.
 ///
 /// # Errors
 ///
@@ -80,7 +90,7 @@ fn regular(fd: OwnedFd, path: &Path) -> Result<(File, u64), Error> {
     Ok((File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)))
 }
 
-/// The error of reading `file`: the system's, or that of what unpacks it on the way.
+/// Converts an error from reading `file`, by the system or by a decoder.
 pub fn failed(file: &Path, error: &std::io::Error) -> Error {
     match error.raw_os_error() {
         Some(_) => Error::Unreadable {
@@ -92,7 +102,11 @@ pub fn failed(file: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-/// Reads `stream` to its end, `limit` bytes at most. `file` is what errors call it.
+/// Reads `stream` to its end, at most `limit` bytes. Errors name `file`.
+///
+/// # Errors
+///
+/// The stream can't be read or is too long.
 pub fn read_stream(stream: impl Read, file: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     read_all(stream, file, limit, 4 << 10)
 }

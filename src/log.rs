@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The log: one line per event on standard error, without time or colour unless it is a terminal, and entries
-//! with fields in the systemd journal. CRIU writes the standard error of its script into restore.log,
-//! a runtime that of a failing hook into its own error; the journal is where a node's owner looks.
+//! with fields in the systemd journal. CRIU copies its script's standard error to restore.log, and a runtime
+//! copies a failing hook's to its own error message; administrators look in the journal.
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -23,7 +23,7 @@ use crate::cli::{LogLevel, LogTo};
 use crate::error::shown;
 use crate::escape::Escaped;
 
-/// The variable that has the level where the command line doesn't say it.
+/// The environment variable with the log level, if the command line has none.
 pub const VARIABLE: &str = "PREMOUNT_LOG";
 
 impl From<LogLevel> for LevelFilter {
@@ -39,71 +39,71 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// The name in every line: they end up in the logs of CRIU and of container engines.
+/// The name in every line, since the lines end up in the logs of CRIU and container engines.
 pub const TARGET: &str = "premount";
 
-/// Where systemd's journal takes messages.
+/// The socket of systemd's journal.
 const JOURNAL: &str = "/run/systemd/journal/socket";
-/// How long a journal whose queue is full is waited for, in nanoseconds.
-const PATIENCE: i64 = 100_000_000;
+/// How long to wait for a journal whose queue is full, in nanoseconds.
+const JOURNAL_TIMEOUT: i64 = 100_000_000;
 
-/// The log's settings from the command line, with the defaults.
+/// The log settings from the command line, with the defaults.
 #[derive(Clone, Copy, Debug)]
-pub struct Choice {
-    /// How much.
+pub struct Settings {
+    /// The level on the command line.
     pub level: Option<LogLevel>,
-    /// How much, otherwise.
+    /// The level if neither the command line nor the environment has one.
     pub default_level: LogLevel,
-    /// Where.
+    /// The destination on the command line.
     pub to: Option<LogTo>,
-    /// Whether the journal gets it too, otherwise.
+    /// Whether to log to the journal, too, if the command line has no destination.
     pub journal_too: bool,
 }
 
-/// Whether the journal gets the log.
+/// Whether the log goes to the journal.
 static HAS_JOURNAL: AtomicBool = AtomicBool::new(false);
 
 /// Whether the journal's queue was full the last time.
-static IS_STUCK: AtomicBool = AtomicBool::new(false);
+static IS_JOURNAL_STUCK: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging.
-pub fn start(choice: Choice) {
-    // A word in the environment that means nothing must not stop a restore: it is said, and passed
-    // over.
+pub fn start(settings: Settings) {
+    // An invalid level in the environment must not stop a restore: warn and ignore it.
     let variable = std::env::var_os(VARIABLE).filter(|word| !word.is_empty());
     let from_variable = variable
         .as_deref()
         .map(|word| <LogLevel as clap::ValueEnum>::from_str(&word.to_string_lossy(), true));
     let named = from_variable.as_ref().and_then(|named| named.as_ref().ok());
-    let level = choice
+    let level = settings
         .level
         .or(named.copied())
-        .unwrap_or(choice.default_level);
-    let wanted = choice.to == Some(LogTo::Journald) || (choice.to.is_none() && choice.journal_too);
+        .unwrap_or(settings.default_level);
+    let wanted =
+        settings.to == Some(LogTo::Journald) || (settings.to.is_none() && settings.journal_too);
     let journal = wanted.then(journal).flatten();
     HAS_JOURNAL.store(journal.is_some(), Ordering::Relaxed);
-    let lines = (choice.to != Some(LogTo::Journald) || journal.is_none()).then(lines);
+    let lines = (settings.to != Some(LogTo::Journald) || journal.is_none()).then(lines);
     let all = Registry::default()
         .with(LevelFilter::from(level))
         .with(journal)
         .with(lines);
-    // Only a logger of before can make this fail, and then that one goes on.
+    // Fails only if there is a logger already, which stays.
     let _ = tracing::subscriber::set_global_default(all);
-    if let (Some(word), Some(Err(_)), None) = (&variable, &from_variable, choice.level) {
+    if let (Some(word), Some(Err(_)), None) = (&variable, &from_variable, settings.level) {
         let word = word.as_encoded_bytes();
-        warn!(target: TARGET, "{VARIABLE} is no log level: {}", Escaped(word));
+        warn!(target: TARGET, "{VARIABLE} is not a log level: {}", Escaped(word));
     }
 }
 
-/// The journal, where there is one that listens. Its fields are `PREMOUNT_CONTAINER`, `PREMOUNT_BUNDLE`,
-/// `PREMOUNT_MOUNT`, `PREMOUNT_PATH` and `PREMOUNT_ACTION` (systemd.journal-fields(7)).
+/// The journal, if there is one and it accepts messages. Its fields are `PREMOUNT_CONTAINER`,
+/// `PREMOUNT_BUNDLE`, `PREMOUNT_MOUNT`, `PREMOUNT_PATH` and `PREMOUNT_ACTION` (systemd.journal-fields(7)).
 fn journal<S>() -> Option<impl Layer<S>>
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span>,
 {
     let queue = UnixDatagram::unbound().ok()?;
     queue.connect(JOURNAL).ok()?;
-    if !takes_more(&queue) {
+    if !has_room(&queue) {
         return None;
     }
     let layer = tracing_journald::layer().ok()?;
@@ -115,47 +115,47 @@ where
         .with_field_prefix(Some(TARGET.to_uppercase()))
         .with_syslog_identifier(TARGET.to_owned())
         .with_priority_mappings(priorities);
-    // A restore must not wait for a journal that has stopped reading: the layer's own socket would.
-    let listens = dynamic_filter_fn(move |metadata, _| metadata.is_span() || takes_more(&queue));
-    Some(layer.with_filter(listens))
+    // The layer's own socket blocks. A restore must not wait for a journal that has stopped reading.
+    let accepts = dynamic_filter_fn(move |metadata, _| metadata.is_span() || has_room(&queue));
+    Some(layer.with_filter(accepts))
 }
 
-/// Whether a message would be taken at once: unix(7) says so of a connected socket. A queue that stays full
-/// is waited for once.
-fn takes_more(queue: &UnixDatagram) -> bool {
+/// Whether the journal would accept a message immediately: poll(2) on a connected datagram socket reports
+/// that (unix(7)). Doesn't wait again while the queue stays full.
+fn has_room(queue: &UnixDatagram) -> bool {
     let wait = Timespec {
         tv_sec: 0,
-        tv_nsec: if IS_STUCK.load(Ordering::Relaxed) {
+        tv_nsec: if IS_JOURNAL_STUCK.load(Ordering::Relaxed) {
             0
         } else {
-            PATIENCE
+            JOURNAL_TIMEOUT
         },
     };
     let mut queues = [PollFd::new(queue, PollFlags::OUT)];
-    let takes = poll(&mut queues, Some(&wait)).is_ok_and(|ready| ready > 0);
-    IS_STUCK.store(!takes, Ordering::Relaxed);
-    takes
+    let has_room = poll(&mut queues, Some(&wait)).is_ok_and(|ready| ready > 0);
+    IS_JOURNAL_STUCK.store(!has_room, Ordering::Relaxed);
+    has_room
 }
 
-/// Standard error. Spans are for the journal: a line has in its message what there is to say.
+/// Standard error. Spans are for the journal only: the message of a line contains everything.
 fn lines<S>() -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span>,
 {
-    let watched = stderr().is_terminal();
+    let is_terminal = stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
-        .with_ansi(watched)
+        .with_ansi(is_terminal)
         .fmt_fields(debug_fn(write_field));
     let events = filter_fn(is_event);
-    if watched {
+    if is_terminal {
         lines.with_filter(events).boxed()
     } else {
         lines.without_time().with_filter(events).boxed()
     }
 }
 
-/// What comes from outside is escaped where a message is put together, so it goes out as it is.
+/// Writes a field as it is: untrusted text was escaped when the message was built.
 fn write_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     match field.name() {
         "message" => write!(out, "{value:?}"),
@@ -167,19 +167,19 @@ fn is_event(metadata: &Metadata<'_>) -> bool {
     metadata.is_event()
 }
 
-/// Whether the log has fields for the container and the bundle.
-pub fn names_container() -> bool {
+/// Whether the log has fields, for the container and the bundle among others: only the journal has.
+pub fn has_fields() -> bool {
     HAS_JOURNAL.load(Ordering::Relaxed)
 }
 
-/// Adds a field about the container to every following line.
+/// Adds a field about the container to all further entries.
 pub fn note(field: &str, value: &[u8]) {
     Span::current().record(field, display(Escaped(value)));
 }
 
-/// Logs lines about a mount, which has fields in the journal.
+/// Calls `say`, which logs about a mount; in the journal its entries have the mount's fields.
 pub fn about_mount(action: &'static str, mount: &[u8], path: Option<&Path>, say: impl FnOnce()) {
-    if !names_container() {
+    if !has_fields() {
         return say();
     }
     let fields = error_span!(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Standard output, for those who call by hand.
+//! Standard output, for the commands that people run.
 
 use std::io::{self, BufWriter, IsTerminal, Write, stdout};
 
@@ -8,18 +8,19 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::sys;
 
-/// Writes a report while it is made: all of it at once could be much longer than what it is about.
+/// Writes a report as it is generated: it can be much longer than its input, so it is never in memory at
+/// once.
 ///
 /// # Errors
 ///
-/// Standard output doesn't take it, unless a reader has closed it.
+/// Writing to standard output fails, other than with `EPIPE`.
 pub fn write(report: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     let mut out = BufWriter::with_capacity(64 << 10, stdout().lock());
     match report(&mut out)
         .and_then(|()| out.flush())
         .map_err(|error| sys::errno_of(&error))
     {
-        // Whoever closes the pipe has read enough.
+        // A reader that closes the pipe has read enough.
         Ok(()) | Err(Errno::EPIPE) => Ok(()),
         Err(errno) => Err(Error::Untold { errno, done: None }),
     }
@@ -34,7 +35,7 @@ pub fn line(line: &str) -> Result<(), Error> {
     write(|out| writeln!(out, "{line}"))
 }
 
-/// Whether to write in colour.
+/// Whether to use colours.
 pub fn is_colourful() -> bool {
     stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }

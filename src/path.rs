@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Clean relative paths. A [`RelPath`] is checked once, where it comes in; from then on nothing can turn it
-//! into a path that leads up, or by a slip into another one: there are no offsets to get wrong.
+//! Clean relative paths. A [`RelPath`] is checked once, when it is parsed. After that no operation can turn
+//! it into a path that leads up, and there are no byte offsets to get wrong.
 
 use std::borrow::Borrow;
 use std::fmt::{self, Display, Formatter};
 
 use crate::escape::Escaped;
 
-/// Longest path in bytes, its final NUL included (`PATH_MAX`, limits.h).
+/// Maximum length of a path in bytes, including the final NUL (`PATH_MAX`, limits.h).
 pub const PATH_MAX: usize = 4096;
-/// Longest component in bytes (`NAME_MAX`, limits.h).
+/// Maximum length of a component in bytes (`NAME_MAX`, limits.h).
 const NAME_MAX: usize = 255;
 
-/// One component of a path: not empty, not `.` or `..`, without slash and NUL.
+/// One component of a path: never empty, `.` or `..`, and without slashes or NULs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<'a>(&'a [u8]);
 
@@ -29,14 +29,14 @@ impl<'a> Name<'a> {
         self.0
     }
 
-    /// The path of this one component.
+    /// The path that consists of this component.
     pub fn as_path(self) -> RelRef<'a> {
         RelRef(self.0)
     }
 }
 
-/// A clean path relative to some directory: its components are [`Name`]s, with one slash between two.
-/// Empty for that directory itself.
+/// A clean path relative to a directory: [`Name`]s separated by single slashes. Empty for the directory
+/// itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Vec<u8>);
 
@@ -54,9 +54,13 @@ pub enum NotAPath {
 }
 
 impl RelPath {
-    /// Cleans a mount's destination as runc does: repeated slashes, `.` and `..` go lexically, before any
-    /// symbolic link is resolved. The path is relative to the container's root; so is one without a leading
-    /// slash: runtime-spec config.md, "Mounts", demands an absolute path, and runc and crun don't.
+    /// Cleans a mount's destination as runc does: removes repeated slashes, `.` and `..` lexically, before
+    /// any symlink is resolved. The path is relative to the container's root even without a leading slash:
+    /// runtime-spec config.md, "Mounts", requires an absolute path, but runc and crun don't.
+    ///
+    /// # Errors
+    ///
+    /// The destination contains a NUL or is too long.
     pub fn from_destination(path: &str) -> Result<Self, NotAPath> {
         if path.contains('\0') {
             return Err(NotAPath::Nul);
@@ -76,8 +80,8 @@ impl RelPath {
         Ok(clean)
     }
 
-    /// Takes an absolute path that the kernel has written, and so a clean one. None for any other: CRIU's
-    /// images come from strangers.
+    /// Converts an absolute path that the kernel has written, which is always clean. None for any other path:
+    /// CRIU's images are untrusted.
     pub fn from_absolute(path: &[u8]) -> Option<Self> {
         let path = path.strip_prefix(b"/")?;
         let clean = RelRef::new(path)?;
@@ -104,7 +108,7 @@ impl RelPath {
         self.0.extend_from_slice(name.0);
     }
 
-    /// Removes the last component. False if there is none.
+    /// Removes the last component. Returns false if there is none.
     pub fn pop(&mut self) -> bool {
         let length = self.view().parent().map(|parent| parent.0.len());
         if let Some(length) = length {
@@ -114,7 +118,7 @@ impl RelPath {
     }
 }
 
-/// For maps and sets of paths, which are searched by what is borrowed.
+/// For lookups in maps and sets of paths.
 impl Borrow<[u8]> for RelPath {
     fn borrow(&self) -> &[u8] {
         &self.0
@@ -144,7 +148,7 @@ impl<'a> RelRef<'a> {
         self.0
     }
 
-    /// A copy of its own.
+    /// An owned copy.
     pub fn to_owned(self) -> RelPath {
         RelPath(self.0.to_vec())
     }
@@ -159,7 +163,7 @@ impl<'a> RelRef<'a> {
         self.0.len()
     }
 
-    /// How many components it has.
+    /// The number of components.
     pub fn depth(self) -> usize {
         match self.0 {
             b"" => 0,
@@ -175,7 +179,7 @@ impl<'a> RelRef<'a> {
             .map(Name)
     }
 
-    /// The directory that it lies in, and its name there; none for the root.
+    /// The parent directory and the last component. None for the root.
     pub fn split_last(self) -> Option<(Self, Name<'a>)> {
         if self.is_root() {
             return None;
@@ -188,7 +192,7 @@ impl<'a> RelRef<'a> {
         Some((Self(parent), Name(name.strip_prefix(b"/").unwrap_or(name))))
     }
 
-    /// The first component, and what comes after it; none for the root.
+    /// The first component and the rest. None for the root.
     pub fn split_first(self) -> Option<(Name<'a>, Self)> {
         if self.is_root() {
             return None;
@@ -198,17 +202,17 @@ impl<'a> RelRef<'a> {
         Some((Name(name), Self(rest.strip_prefix(b"/").unwrap_or(rest))))
     }
 
-    /// The directory that it lies in; none for the root.
+    /// The parent directory. None for the root.
     pub fn parent(self) -> Option<Self> {
         self.split_last().map(|(parent, _)| parent)
     }
 
-    /// The path itself and all that it lies in, the root last.
+    /// The path itself and all directories above it, the root last.
     pub fn ancestors(self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), |path| path.parent())
     }
 
-    /// All that it leads through, from the first component to the path itself; without the root.
+    /// All prefixes, from the first component to the whole path; without the root.
     pub fn prefixes(self) -> impl Iterator<Item = Self> {
         let path = self.0;
         let slashes = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
@@ -216,7 +220,7 @@ impl<'a> RelRef<'a> {
         before.chain((!path.is_empty()).then_some(self))
     }
 
-    /// The first `depth` components; the whole path if it has no more.
+    /// The first `depth` components, or the whole path if it has fewer.
     #[must_use]
     pub fn prefix(self, depth: usize) -> Self {
         match depth {
@@ -225,7 +229,7 @@ impl<'a> RelRef<'a> {
         }
     }
 
-    /// What comes after `top`, if it lies there; the root for `top` itself.
+    /// The path relative to `top`, if it is `top` or below.
     pub fn strip_prefix(self, top: Self) -> Option<Self> {
         let rest = self.0.strip_prefix(top.0)?;
         if top.is_root() || rest.is_empty() {
@@ -234,12 +238,12 @@ impl<'a> RelRef<'a> {
         rest.strip_prefix(b"/").map(Self)
     }
 
-    /// Whether it is `top`, or lies below it.
+    /// Whether the path is `top` or below.
     pub fn is_in(self, top: Self) -> bool {
         self.strip_prefix(top).is_some()
     }
 
-    /// `below` as seen from here.
+    /// The path followed by `below`.
     pub fn join(self, below: Self) -> RelPath {
         let mut joined = Vec::with_capacity(self.0.len() + 1 + below.0.len());
         joined.extend_from_slice(self.0);
@@ -251,7 +255,7 @@ impl<'a> RelRef<'a> {
     }
 }
 
-/// As an absolute path, escaped.
+/// Writes the path as an absolute path, escaped.
 impl Display for RelRef<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "/{}", Escaped(self.0))

@@ -51,7 +51,7 @@ pub fn run(invocation: &Invocation, logging: &cli::Logging) -> Outcome {
     // Before the log opens anything: what was inherited is not ours to keep.
     sys::close_inherited();
     let in_a_restore = matches!(invocation, Invocation::Hook | Invocation::CriuScript { .. });
-    log::start(log::Choice {
+    log::start(log::Settings {
         level: logging.log_level,
         default_level: if in_a_restore {
             LogLevel::Info

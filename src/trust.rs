@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a file may tell root what to do: it, the directory that it is in and all directories above
-//! belong to root or to who runs premount, and nobody else can write or rename there.
+//! Decides whether to trust a file: the file, its directory and all directories above must belong to root or
+//! to the calling user, and no other user may be able to write or rename there.
 //!
-//! A configuration names the sources, and so any place on the host. One that somebody else could have
-//! put where premount looks would have root make inodes wherever that user likes.
+//! A configuration names the bind sources, which can be anywhere on the host. If another user could put one
+//! where premount looks, root would create inodes wherever that user likes.
 
 use std::fmt::{self, Display, Formatter};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,19 +16,19 @@ use crate::error::Errored;
 use crate::escape::Escaped;
 use crate::sys::{self, Access};
 
-/// Most directories above one: a path has no more components (`PATH_MAX`, limits.h).
-const MOST_ABOVE: usize = 2048;
-/// The sticky bit: others can't rename or remove what isn't theirs (inode(7)).
+/// Maximum number of directories above one: a path has no more components (`PATH_MAX`, limits.h).
+const MAX_DEPTH: usize = 2048;
+/// The sticky bit: users can't rename or remove files of other users (inode(7)).
 const STICKY: u32 = 0o1000;
-/// Write permission for the group and for others. An access list's mask is where the group's are (acl(5)).
+/// Write permission for the group and for others. With an ACL, its mask is in the group's bits (acl(5)).
 const WRITABLE: u32 = 0o022;
-/// What an owner looks like that the user namespace has no number for (user_namespaces(7)).
+/// The user ID shown for an owner that the user namespace doesn't map (user_namespaces(7)).
 const OVERFLOW: u32 = 65534;
 
 /// Why a file is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distrust {
-    /// The file or directory that can't be trusted.
+    /// The file or directory that is not trusted.
     what: PathBuf,
     reason: Reason,
 }
@@ -37,13 +37,13 @@ pub struct Distrust {
 enum Reason {
     /// It belongs to this user.
     Owner(u32),
-    /// Others can write there.
+    /// Others can write to it.
     Writable,
-    /// It is a link.
+    /// It is a symlink.
     Link,
-    /// It is no regular file.
-    NoFile,
-    /// It can't be looked at.
+    /// It is not a regular file.
+    NotAFile,
+    /// It can't be inspected.
     Unreadable(&'static str, Errno),
 }
 
@@ -54,7 +54,7 @@ impl Display for Distrust {
             Reason::Owner(uid) => write!(out, "{what} belongs to user {uid}"),
             Reason::Writable => write!(out, "others can write to {what}"),
             Reason::Link => write!(out, "{what} is a symbolic link ({:?})", Errno::ELOOP),
-            Reason::NoFile => write!(out, "{what} is not a regular file"),
+            Reason::NotAFile => write!(out, "{what} is not a regular file"),
             Reason::Unreadable(operation, errno) => {
                 write!(out, "{what}: {operation}: {}", Errored(errno))
             }
@@ -62,27 +62,27 @@ impl Display for Distrust {
     }
 }
 
-/// A file that can be trusted.
+/// A trusted file.
 #[derive(Debug)]
 pub struct Trusted {
-    /// The file, open to be read.
+    /// The file, open for reading.
     pub file: OwnedFd,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// The directory that it is in.
+    /// The directory of the file.
     pub directory: DirectoryId,
 }
 
-/// Device and inode number of a directory that can be trusted, and all above it.
+/// Device and inode number of a directory that is trusted, with all directories above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectoryId((u64, u64));
 
-/// Opens the file `name` in a directory to read it, if both, and all directories above, can be trusted. None
-/// if there is no such file. `shown` is the directory's name in errors.
+/// Opens the file `name` in a directory for reading, if the file, the directory and all directories above are
+/// trusted. None if there is no such file. Errors call the directory `shown`.
 ///
 /// # Errors
 ///
-/// What can't be trusted, and why.
+/// The first file or directory that is not trusted, and why.
 pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Trusted>, Distrust> {
     let what = shown.join(name);
     let distrust = |reason| Distrust {
@@ -92,17 +92,17 @@ pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Tr
     let file = match sys::open_to_read(directory, name) {
         Ok(file) => file,
         Err(Errno::ENOENT) => return Ok(None),
-        // Where it leads would have to be trusted as well, and each link on the way.
+        // The target would have to be trusted as well, and every symlink on the way to it.
         Err(Errno::ELOOP) => return Err(distrust(Reason::Link)),
-        Err(Errno::ENXIO) => return Err(distrust(Reason::NoFile)),
+        Err(Errno::ENXIO) => return Err(distrust(Reason::NotAFile)),
         Err(errno) => return Err(distrust(Reason::Unreadable("openat", errno))),
     };
     let access =
         sys::access(&file).map_err(|errno| distrust(Reason::Unreadable("fstat", errno)))?;
     if !access.is_file {
-        return Err(distrust(Reason::NoFile));
+        return Err(distrust(Reason::NotAFile));
     }
-    if !is_ours(access.uid) {
+    if !is_trusted_user(access.uid) {
         return Err(distrust(Reason::Owner(access.uid)));
     }
     if access.mode & WRITABLE != 0 {
@@ -115,15 +115,15 @@ pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Tr
     }))
 }
 
-/// Checks that a directory and all above can be trusted, up to one that is `known` to be. `shown` is its name
-/// in errors.
+/// Checks that a directory and all directories above are trusted, up to one that is `known` to be. Errors
+/// call the directory `shown`.
 ///
-/// Upwards by `..` from where it is, not downwards by its name: a name can be exchanged, and what an open
-/// directory lies in can't be by anybody who may not write there.
+/// Walks up by `..` from the open directory, not down its path: components of a path can be replaced, but
+/// only a user who can write to a parent of the open directory can move the directory elsewhere.
 ///
 /// # Errors
 ///
-/// What can't be trusted, and why.
+/// The first directory that is not trusted, and why.
 pub fn directory(
     directory: BorrowedFd,
     shown: &Path,
@@ -133,7 +133,7 @@ pub fn directory(
     let mut first = None;
     let mut below: Option<(u64, u64)> = None;
     let mut named = Some(shown);
-    for depth in 0..MOST_ABOVE {
+    for depth in 0..MAX_DEPTH {
         let distrust = |reason| Distrust {
             what: named.map_or_else(|| shown.join(&up), Path::to_owned),
             reason,
@@ -146,11 +146,10 @@ pub fn directory(
         if below == Some(access.identity) || known == Some(here) {
             return Ok(first);
         }
-        if !(is_ours(access.uid) || depth > 0 && is_nobodys(access)) {
+        if !(is_trusted_user(access.uid) || depth > 0 && has_unmapped_owner(access)) {
             return Err(distrust(Reason::Owner(access.uid)));
         }
-        // In a sticky directory others can't exchange what is there, and what is there has been looked
-        // at: it is what leads here.
+        // In a sticky directory others can't replace the directory below, which has been checked already.
         if access.mode & WRITABLE != 0 && (access.mode & STICKY == 0 || depth == 0) {
             return Err(distrust(Reason::Writable));
         }
@@ -168,13 +167,13 @@ pub fn directory(
     })
 }
 
-fn is_ours(uid: u32) -> bool {
+fn is_trusted_user(uid: u32) -> bool {
     uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }
 
-/// Whether a directory belongs to somebody that this user namespace has no number for: to the host's root,
-/// seen by a rootless engine. For directories above alone, and those that nobody else can write to: whoever
-/// that owner is can exchange the directory below for another, but that isn't ours then.
-fn is_nobodys(access: Access) -> bool {
+/// Whether this user namespace doesn't map the owner of a directory, such as the host's root in a rootless
+/// engine. Acceptable only for directories above: this owner can replace the directory below, but the
+/// replacement would not belong to a trusted user.
+fn has_unmapped_owner(access: Access) -> bool {
     access.uid == OVERFLOW && !sys::is_initial_user_namespace()
 }

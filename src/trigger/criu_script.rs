@@ -35,7 +35,7 @@ pub fn request(stage: &OsStr, images: Option<&Path>) -> Option<Request> {
     if !is_before_restore(stage) {
         return None;
     }
-    if log::names_container() {
+    if log::has_fields() {
         let id = caller::container_of(images);
         log::note("container", &id.unwrap_or_default());
     }

@@ -119,7 +119,7 @@ fn the_configuration_beside_the_images_has_to_fit_them() {
         assert!(
             ended
                 .stderr
-                .contains("is not that of what CRIU restores, by its mounts: nothing to do"),
+                .contains("belongs to another container: its mounts don't match the checkpoint's: nothing to do"),
             "{ended:?}"
         );
         assert!(!acted(&world), "{entries:?}");
