@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes the man page and the shell completions, from the definition of the command line:
+//! Generates the man page and the shell completions from the definition of the command line:
 //!
 //!     cargo run --example generate -- DIRECTORY
 //!
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: generate DIRECTORY".into());
     };
     let directory = Path::new(directory);
-    // A build directory, not a container's.
+    // A directory of the build, not of a container.
     #[allow(clippy::disallowed_methods)]
     fs::create_dir_all(directory).map_err(|error| named(directory, &error))?;
     let page = directory.join("premount.8");
@@ -48,7 +48,7 @@ fn named(path: &Path, error: &IoError) -> String {
     format!("{}: {error}", PathBuf::from(path).display())
 }
 
-/// Writes one page for all commands: they have few options, and share most of them.
+/// Writes one page for all commands, which have few options and share most of them.
 fn write_page(page: &mut dyn Write) -> Result<(), IoError> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
@@ -87,8 +87,8 @@ fn write_page(page: &mut dyn Write) -> Result<(), IoError> {
     page.write_all(REST.as_bytes())
 }
 
-/// Removes what is left over from assembling the page: each part has its own preamble, and the lists of
-/// values contain blank lines, which man(7) does not allow.
+/// Removes repeated preambles, since each part of the page has its own, and the blank lines in lists of
+/// values, which man(7) does not allow.
 fn tidy(page: &str) -> String {
     let mut preamble = Vec::new();
     let mut tidied = String::new();

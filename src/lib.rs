@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! premount prepares a host for a container restore: it creates the mountpoints that the container's nested
-//! mounts need inside bind sources of the host, which CRIU expects to be there (opencontainers/runc issue
-//! 2748).
+//! premount prepares a host for a container restore: it creates the mountpoints that nested mounts need
+//! inside bind sources on the host, and that CRIU expects to exist (opencontainers/runc issue 2748).
 //!
 //! It creates only what the container, or its runtime at first start, could have created itself.
 //!
-//! Data goes one way. A trigger turns what its caller provides into a [`Request`]; [`prepare`] plans what is
-//! missing, creates it, and returns a [`Report`], which goes to the log or to standard output.
-//! docs/architecture.md has the whole picture.
+//! Data flows one way. A trigger turns its caller's input into a [`Request`]; [`prepare`] plans the missing
+//! mountpoints, creates them, and returns a [`Report`], which goes to the log or to standard output. See
+//! docs/architecture.md.
 //!
 //! ```
 //! use premount::{Invocation, View, cli, run};
@@ -27,7 +26,7 @@
 //!     &Invocation::Manual(View::Missing, &options),
 //!     &cli::Logging::default(),
 //! );
-//! assert_eq!(outcome.status, 2); // Input that can't be used.
+//! assert_eq!(outcome.status, 2); // Unusable input.
 //! ```
 
 mod checkpoint;
@@ -54,7 +53,7 @@ pub use request::{Failing, Mode, Request, Sink, View};
 pub use run::{Invocation, Outcome, run};
 pub use trigger::criu_script::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_before_restore};
 
-/// For premount's own tests, benchmarks and fuzz targets: not part of the interface.
+/// For premount's own tests, benchmarks and fuzz targets: not part of the public interface.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::checkpoint::{MountImage, Namespace, archive, parse};
@@ -80,11 +79,11 @@ use mountpoints::diagnosis::fits;
 use mountpoints::plan::Plan;
 use oci::bundle::Bundle;
 
-/// Plans what a container's mounts lack, and creates it if that is asked for.
+/// Plans the missing mountpoints of a container, and creates them in [`Mode::Create`].
 ///
 /// # Errors
 ///
-/// The rootfs can't be used, or the checkpoint isn't that of the container. Nothing was created then.
+/// The rootfs is unusable, or the checkpoint belongs to another container. Nothing has been created.
 pub fn prepare(request: Request) -> Result<Report, Error> {
     let Bundle {
         directory, config, ..

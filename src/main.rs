@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The program: what the command line and the environment say becomes an invocation, and its outcome an exit
+//! The program: turns the command line and the environment into an invocation, and its outcome into an exit
 //! status.
 
 use std::ffi::{OsStr, OsString};
@@ -16,9 +16,9 @@ use premount::{
 fn main() -> ExitCode {
     let stage = std::env::var_os(STAGE_VARIABLE);
     let images = std::env::var_os(IMAGE_DIRECTORY_VARIABLE);
-    let bare = std::env::args_os().len() == 1;
-    // CRIU calls at every stage, and only one is ours: exit before anything is set up.
-    if bare
+    let has_no_arguments = std::env::args_os().len() == 1;
+    // CRIU calls its script at every stage; exit immediately at every stage but one.
+    if has_no_arguments
         && stage
             .as_deref()
             .is_some_and(|stage| !is_before_restore(stage))
@@ -31,12 +31,12 @@ fn main() -> ExitCode {
         Err(usage) => return usage,
     };
     let outcome = run(&invocation, &cli.logging);
-    // With the report still there: closing each descriptor and freeing each path would cost a restore more
-    // than it gives.
+    // Without dropping the report: closing every descriptor and freeing every path would only delay the
+    // restore.
     exit(outcome.status.into())
 }
 
-/// The command line. Engines and CRIU call with one word or none, and then there is nothing to parse.
+/// The command line. Engines and CRIU pass at most one argument, which needs no parser.
 fn command_line() -> Cli {
     let mut arguments = std::env::args_os().skip(1);
     let command = match (arguments.next(), arguments.next()) {
@@ -51,7 +51,7 @@ fn command_line() -> Cli {
     }
 }
 
-/// What premount is called for, or the exit status if nothing tells.
+/// How premount was called, or the exit status of a usage error.
 fn invocation<'a>(
     command: Option<&'a Command>,
     stage: Option<&'a OsStr>,
@@ -70,7 +70,7 @@ fn invocation<'a>(
         }
         (Some(Command::Action), None) => {
             return Err(usage(&format!(
-                "{STAGE_VARIABLE} is not set: CRIU sets it for its scripts"
+                "{STAGE_VARIABLE} is not set; CRIU sets it for its action scripts"
             )));
         }
         (None, None) if stdin().is_terminal() => {
@@ -80,8 +80,8 @@ fn invocation<'a>(
         }
         (Some(Command::Hook) | None, _) => return Ok(Invocation::Hook),
     };
-    let nowhere = options.origin.bundle.is_none() && options.origin.state.is_none();
-    if nowhere && (view != View::Plan || options.checkpoint.is_none()) {
+    let has_no_bundle = options.origin.bundle.is_none() && options.origin.state.is_none();
+    if has_no_bundle && (view != View::Plan || options.checkpoint.is_none()) {
         return Err(usage(
             "--bundle or --state is needed to find the configuration",
         ));
@@ -89,11 +89,11 @@ fn invocation<'a>(
     Ok(Invocation::Manual(view, options))
 }
 
-/// Prints how premount is used, on standard error.
+/// Prints a usage error on standard error.
 fn usage(problem: &str) -> ExitCode {
     let mut command = Cli::command();
     let error = command.error(clap::error::ErrorKind::MissingSubcommand, problem);
-    // Nobody is left to tell if standard error itself fails.
+    // If standard error fails, there is nowhere to report it.
     let _ = error.print();
     ExitCode::from(2)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What premount is asked to prepare. Who asks is settled when this is built (trigger/):
-//! nothing after it knows, or depends on it.
+//! A request to prepare a bundle. The triggers (trigger/) build it; nothing after them knows or depends on
+//! who called.
 
 use crate::checkpoint::Namespace;
 use crate::cli::Format;
@@ -12,18 +12,18 @@ use crate::oci::bundle::Bundle;
 pub struct Request {
     /// The container's bundle.
     pub(crate) bundle: Bundle,
-    /// The mount namespaces of the checkpoint; empty if there is no checkpoint, or it can't be read.
+    /// The mount namespaces of the checkpoint; empty without a readable checkpoint.
     pub(crate) namespaces: Vec<Namespace>,
     /// What to do about missing mountpoints.
     pub mode: Mode,
     /// What makes the call fail.
     pub failing: Failing,
-    /// Whether to tell if CRIU would restore this checkpoint here.
+    /// Whether to report if CRIU would restore this checkpoint here.
     pub diagnose: bool,
-    /// Nothing but the checkpoint's mounts tells whether it is one of this bundle's container: do nothing if
-    /// they don't fit.
+    /// Whether to do nothing if the checkpoint's mounts don't match the bundle's: only that shows whether
+    /// both belong to the same container.
     pub must_fit: bool,
-    /// How much may be created.
+    /// The limit on created inodes.
     pub(crate) budget: Budget,
     /// Where the report goes.
     pub sink: Sink,
@@ -32,7 +32,7 @@ pub struct Request {
 /// What to do about missing mountpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Report them; the host is not changed.
+    /// Report them without changing the host.
     Inspect,
     /// Create them.
     Create,
@@ -41,21 +41,21 @@ pub enum Mode {
 /// What makes a call fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failing {
-    /// Only what CRIU is sure to fail for: a restore that works without premount works with it. Input that
-    /// can't be used is a warning.
+    /// Only what is sure to make CRIU fail: a restore that works without premount works with it. Unusable
+    /// input is a warning.
     CriuFails,
     /// A mountpoint that can't be created.
     NotCreated,
-    /// A mountpoint that isn't there.
+    /// A missing mountpoint.
     Missing,
 }
 
 /// Where the report goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sink {
-    /// To the log, as it comes.
+    /// To the log, line by line.
     Log,
-    /// To standard output, in one piece.
+    /// To standard output.
     Stdout(View, Format),
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The program without its command line: from an invocation to an exit status, top to bottom.
+//! The program, apart from its command line: from invocation to exit status, top to bottom.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::request::{Failing, Request, View};
 use crate::trigger::{criu_script, hook, manual};
 use crate::{Report, checkpoint, node, prepare, report, sys};
 
-/// What the program is called for.
+/// How the program was called.
 #[derive(Debug)]
 pub enum Invocation<'a> {
     /// By an OCI runtime, with the state on standard input.
@@ -26,13 +26,13 @@ pub enum Invocation<'a> {
         /// `CRTOOLS_IMAGE_DIR`.
         images: Option<&'a Path>,
     },
-    /// By hand, for a report.
+    /// On the command line, for a report.
     Manual(View, &'a cli::Manual),
     /// To install premount on a node.
     Install(&'a cli::Install),
-    /// To remove it.
+    /// To remove premount from a node.
     Uninstall(&'a cli::Uninstall),
-    /// To show what it is worth there.
+    /// To show whether premount works on a node.
     Status(&'a cli::Status),
 }
 
@@ -41,25 +41,26 @@ pub enum Invocation<'a> {
 pub struct Outcome {
     /// The exit status: 0, 1 or 2.
     pub status: u8,
-    /// What it was about. A process that exits leaves it to the kernel, which frees all of it at once.
+    /// The report, if there is one. A process about to exit needn't drop it: the kernel frees everything at
+    /// once.
     pub report: Option<Report>,
 }
 
-/// Does what the program is called for, and logs what failed. Closes what the caller left open beyond standard
-/// error.
+/// Runs premount, and logs the error if it fails. Closes inherited descriptors other than stdin, stdout and
+/// stderr.
 pub fn run(invocation: &Invocation, logging: &cli::Logging) -> Outcome {
-    // Before the log opens anything: what was inherited is not ours to keep.
+    // First, so that no descriptor of the log is closed.
     sys::close_inherited();
-    let in_a_restore = matches!(invocation, Invocation::Hook | Invocation::CriuScript { .. });
+    let during_restore = matches!(invocation, Invocation::Hook | Invocation::CriuScript { .. });
     log::start(log::Settings {
         level: logging.log_level,
-        default_level: if in_a_restore {
+        default_level: if during_restore {
             LogLevel::Info
         } else {
             LogLevel::Warn
         },
         to: logging.log,
-        journal_too: in_a_restore,
+        journal_too: during_restore,
     });
     let about = error_span!(target: TARGET, "container", container = Empty, bundle = Empty);
     let _about = about.enter();
@@ -101,11 +102,11 @@ fn perform(invocation: &Invocation) -> Result<Outcome, Error> {
             });
         }
     };
-    request.map_or(Ok(Outcome::default()), answer)
+    request.map_or(Ok(Outcome::default()), prepare_and_report)
 }
 
-/// From a request to its report.
-fn answer(request: Request) -> Result<Outcome, Error> {
+/// Handles a request, from preparing the host to showing the report.
+fn prepare_and_report(request: Request) -> Result<Outcome, Error> {
     let (sink, failing) = (request.sink, request.failing);
     let report = match prepare(request) {
         Ok(report) => report,

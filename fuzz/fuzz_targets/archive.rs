@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An archive of any bytes: it is refused with one line, or has mounts.
+//! An archive of arbitrary bytes: it is rejected with one line, or it has mounts.
 #![no_main]
 
 #[path = "../../tests/model/input.rs"]

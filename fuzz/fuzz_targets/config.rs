@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A configuration of any text: it is refused with one line, or every mount in it is clean.
+//! A configuration of arbitrary text: it is rejected with one line, or every mount in it is clean.
 #![no_main]
 
 #[path = "../../tests/model/input.rs"]

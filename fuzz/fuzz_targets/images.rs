@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An image of mounts of any bytes: it is refused with one line, or it names places that lie inside of
-//! what the configuration names.
+//! A mountpoints image of arbitrary bytes: it is rejected with one line, or it names only places inside the
+//! mounts of the configuration.
 #![no_main]
 
 #[path = "../../tests/model/input.rs"]

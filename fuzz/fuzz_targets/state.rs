@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A state JSON of any bytes: it is refused with one line, or it names an absolute bundle.
+//! A state JSON of arbitrary bytes: it is rejected with one line, or it names an absolute bundle.
 #![no_main]
 
 #[path = "../../tests/model/input.rs"]

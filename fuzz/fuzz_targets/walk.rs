@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A container of any bytes, on real directories: premount makes what a first start makes in a model
-//! of the kernel's mount tree.
+//! A container from arbitrary bytes, on real directories: premount creates what a first start creates in a
+//! model of the kernel's mount tree.
 #![no_main]
 
 #[path = "../../tests/model/against.rs"]

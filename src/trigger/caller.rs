@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the processes tell that called premount: CRIU, and the runtime that called it.
+//! What the calling processes' proc(5) files reveal: CRIU's, and those of the runtime that called it.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -11,11 +11,11 @@ use crate::oci::bundle::Bundle;
 use crate::sys::procfs;
 use crate::trust::{self, Distrust};
 
-/// The bundles that the runtime names: its current directory, and what its command line has. None if CRIU's
-/// caller is not an OCI runtime: those ask for a restore by a socket, and have `restore` on their own command
+/// The directories that may be the runtime's bundle: its current directory and those on its command line.
+/// Empty if CRIU's caller is not an OCI runtime, which would use CRIU's RPC and have `restore` on its command
 /// line.
 pub(super) fn directories_of_runtime(criu: i32) -> Vec<PathBuf> {
-    if !procfs::arguments_of(criu).is_ok_and(|arguments| is_asked_by_socket(&arguments)) {
+    if !procfs::arguments_of(criu).is_ok_and(|arguments| is_rpc_restore(&arguments)) {
         return Vec::new();
     }
     let Ok(runtime) = procfs::parent_of(criu) else {
@@ -26,7 +26,7 @@ pub(super) fn directories_of_runtime(criu: i32) -> Vec<PathBuf> {
         return Vec::new();
     }
     let named = ["bundle", "b"].map(|name| value_of(&arguments, name));
-    // A relative one was relative to where the runtime was before.
+    // Relative paths were relative to a directory that the runtime has left.
     let named = named
         .into_iter()
         .flatten()
@@ -37,38 +37,41 @@ pub(super) fn directories_of_runtime(criu: i32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether CRIU's command line says so: it was called as `criu swrk FD`, and has written what it was asked
-/// for over that by now, `criu: restore --rpc`, as one argument, whatever its program is called.
-fn is_asked_by_socket(arguments: &[Vec<u8>]) -> bool {
+/// Whether CRIU was asked to restore over RPC. It was called as `criu swrk FD`, and by now has overwritten
+/// that with its title, the single argument `criu: restore --rpc`, whatever the program is called.
+fn is_rpc_restore(arguments: &[Vec<u8>]) -> bool {
     let title = b": restore --rpc";
     let is_title = |first: &Vec<u8>| first.windows(title.len()).any(|part| part == title);
     arguments.first().is_some_and(is_title) || arguments.get(1).is_some_and(|word| word == b"swrk")
 }
 
-/// The name of the container that CRIU is about to restore: the last argument of the runtime.
+/// The ID of the container that CRIU is about to restore: the runtime's last argument.
 pub(super) fn container_of(images: Option<&Path>) -> Option<Vec<u8>> {
     let runtime = procfs::parent_of(criu(images)).ok()?;
     let mut arguments = procfs::arguments_of(runtime).ok()?;
-    // Each ends with a NUL: behind the last is nothing.
+    // Every argument ends with a NUL, so an empty one follows the last.
     arguments.retain(|argument| !argument.is_empty());
     arguments.pop()
 }
 
-/// CRIU's process.
+/// CRIU's process ID.
 pub(super) fn criu(images: Option<&Path>) -> i32 {
     images
         .and_then(process_of)
         .unwrap_or_else(|| nix::unistd::getppid().as_raw())
 }
 
-/// The checkpoint's image directory, for a hook, which is told nothing of it: from the command line of
-/// the runtime, its parent, or else where CRI-O and Podman have it, beside the configuration. None where
-/// there is none, an error where others can have put it there.
+/// The image directory for a hook, whose state doesn't have it: from the command line of the runtime (its
+/// parent), or else beside the configuration, as with CRI-O and Podman. None if there is none.
+///
+/// # Errors
+///
+/// Another user may have put it there.
 pub(super) fn images_of_hook(bundle: &Bundle) -> Result<Option<ImageDirectory>, Distrust> {
     let runtime = nix::unistd::getppid().as_raw();
     let arguments = procfs::arguments_of(runtime).unwrap_or_default();
     let named = value_of(&arguments, "image-path")
-        // Relative paths are the runtime's.
+        // Relative to the runtime's current directory.
         .map(|images| PathBuf::from(format!("/proc/{runtime}/cwd")).join(images));
     let images = named.unwrap_or_else(|| bundle.directory.join("checkpoint"));
     let Ok(images) = ImageDirectory::open(&images) else {
@@ -78,7 +81,7 @@ pub(super) fn images_of_hook(bundle: &Bundle) -> Result<Option<ImageDirectory>, 
     Ok(Some(images))
 }
 
-/// The value of an option on a command line, as runc's and crun's have it.
+/// The value of an option on a command line, in the syntax of runc and crun.
 fn value_of<'a>(arguments: &'a [Vec<u8>], name: &str) -> Option<&'a Path> {
     let path = |bytes| Path::new(OsStr::from_bytes(bytes));
     let mut arguments = arguments.iter();
@@ -99,7 +102,7 @@ fn value_of<'a>(arguments: &'a [Vec<u8>], name: &str) -> Option<&'a Path> {
     None
 }
 
-/// The process in `/proc/PID/fd/N`.
+/// The process ID in `/proc/PID/fd/N`.
 fn process_of(images: &Path) -> Option<i32> {
     images
         .strip_prefix("/proc")
@@ -127,7 +130,7 @@ mod tests {
     fn a_runtime_asks_criu_by_a_socket() {
         let asked = |line: &str| {
             let arguments: Vec<Vec<u8>> = line.split('|').map(Vec::from).collect();
-            is_asked_by_socket(&arguments)
+            is_rpc_restore(&arguments)
         };
         assert!(asked("criu: restore --rpc -D /w/images|")); // 4.1
         assert!(asked("criu: restore --rpc|")); // 4.3

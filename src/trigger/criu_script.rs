@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The way in from CRIU: its action script (criu(8), `--action-script`). CRIU names neither the bundle nor the
-//! container: both are those of the runtime that called it.
+//! The trigger for CRIU: its action script (criu(8), `--action-script`). CRIU passes neither the bundle nor
+//! the container's name: both come from the runtime that called it.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use tracing::info;
 
 use super::caller::{self, criu, directories_of_runtime};
-use super::{in_a_restore, log_distrust, log_not_considered, log_nothing_done};
+use super::{log_distrust, log_ignored_images, log_nothing_done, restore_request};
 use crate::checkpoint::ImageDirectory;
 use crate::error::Error;
 use crate::log::{self, TARGET};
@@ -20,17 +20,17 @@ use crate::request::Request;
 use crate::sys;
 use crate::trust::Distrust;
 
-/// The variable with the stage.
+/// The environment variable with the stage.
 pub const STAGE_VARIABLE: &str = "CRTOOLS_SCRIPT_ACTION";
-/// The variable with the image directory, `/proc/PID/fd/N` of CRIU's own.
+/// The environment variable with the image directory, as CRIU's `/proc/PID/fd/N`.
 pub const IMAGE_DIRECTORY_VARIABLE: &str = "CRTOOLS_IMAGE_DIR";
 
-/// Whether a stage is the one at which mountpoints are needed: before CRIU mounts.
+/// Whether this is the stage before CRIU mounts, when the mountpoints have to be created.
 pub fn is_before_restore(stage: &OsStr) -> bool {
     stage == "pre-restore"
 }
 
-/// What CRIU's call asks to prepare; none if there is nothing to do. `images` is the image directory.
+/// The request of CRIU. None if there is nothing to do. `images` is the image directory.
 pub fn request(stage: &OsStr, images: Option<&Path>) -> Option<Request> {
     if !is_before_restore(stage) {
         return None;
@@ -61,48 +61,48 @@ pub fn request(stage: &OsStr, images: Option<&Path>) -> Option<Request> {
     }
     let images = images.map(ImageDirectory::open).transpose();
     let images = images.unwrap_or_else(|error| {
-        log_not_considered(&error);
+        log_ignored_images(&error);
         None
     });
-    Some(in_a_restore(bundle, images, must_fit))
+    Some(restore_request(bundle, images, must_fit))
 }
 
-/// Where the configuration of what CRIU restores was found.
+/// Where the configuration was found.
 #[derive(Debug)]
 enum Found {
-    /// The runtime that started CRIU works in its directory, or names it: it is the restored container's.
+    /// In the runtime's current directory or on its command line: it belongs to the container being restored.
     OfRuntime(Bundle),
-    /// It lies beside the images (Podman, CRI-O). Whether it has to do with them, their mounts tell.
+    /// Beside the images (Podman, CRI-O). It belongs to the container if its mounts match the images.
     BesideImages(Bundle),
 }
 
 /// Why no configuration is used.
 #[derive(Debug)]
 enum NotFound {
-    /// There is none: what CRIU restores is not an OCI container.
+    /// There is none: CRIU isn't restoring an OCI container.
     Nothing,
-    /// There is one, but somebody else may have put it there.
+    /// Another user may have put it there.
     Distrusted(Distrust),
-    /// There is one that can't be read, or something in it is wrong.
+    /// It can't be read or is invalid.
     Unusable(Error),
 }
 
-/// Finds the configuration of what CRIU is about to restore: that of the runtime, CRIU's parent, or else
-/// the one beside the image directory.
+/// Finds the configuration of the container that CRIU is about to restore: the runtime's (CRIU's parent), or
+/// else the one beside the image directory.
 ///
-/// CRIU restores more than OCI containers, for any caller, from any directory. So a configuration is taken
-/// only from an OCI runtime, which has read it itself, or from beside the images; and only if nobody but
-/// root or who runs premount can have put it there (`trust.rs`).
+/// CRIU restores more than OCI containers, for any caller, from any directory. So a configuration is used
+/// only if it is an OCI runtime's, which has read it itself, or lies beside the images, and only if nobody
+/// but root and the calling user can have put it there (`trust.rs`).
 fn find_bundle(images: Option<&Path>) -> Result<Found, NotFound> {
     let mut not_found = NotFound::Nothing;
     for directory in directories_of_runtime(criu(images)) {
-        match take(&directory) {
+        match open_bundle(&directory) {
             Ok(bundle) => return Ok(Found::OfRuntime(bundle)),
             Err(why) => not_found = not_found.or(why),
         }
     }
     if let Some(images) = images {
-        match take(&images.join("..")) {
+        match open_bundle(&images.join("..")) {
             Ok(bundle) => return Ok(Found::BesideImages(bundle)),
             Err(why) => not_found = not_found.or(why),
         }
@@ -111,7 +111,7 @@ fn find_bundle(images: Option<&Path>) -> Result<Found, NotFound> {
 }
 
 impl NotFound {
-    /// The first reason other than that there is nothing.
+    /// The first reason other than [`NotFound::Nothing`].
     fn or(self, other: Self) -> Self {
         match self {
             Self::Nothing => other,
@@ -120,10 +120,10 @@ impl NotFound {
     }
 }
 
-/// Takes the configuration in a directory, if it is an OCI container's and can be trusted.
-fn take(directory: &Path) -> Result<Bundle, NotFound> {
+/// Reads the bundle in a directory, if it is a trusted OCI bundle.
+fn open_bundle(directory: &Path) -> Result<Bundle, NotFound> {
     let unreadable = |errno| match errno {
-        // No configuration, then.
+        // No directory, so no configuration.
         Errno::ENOENT | Errno::ENOTDIR => NotFound::Nothing,
         errno => NotFound::Unusable(Error::Unreadable {
             file: directory.to_owned(),
@@ -135,7 +135,7 @@ fn take(directory: &Path) -> Result<Bundle, NotFound> {
     let bundle = Bundle::open_trusted(open.as_fd(), &named(directory, open.as_fd()));
     match bundle {
         Ok(Some(bundle)) if bundle.config.is_oci => Ok(bundle),
-        // Some other program's.
+        // Another program's config.json.
         Ok(_) | Err(Refused::Invalid { is_oci: false, .. }) => Err(NotFound::Nothing),
         Err(Refused::Distrusted(distrust)) => Err(NotFound::Distrusted(distrust)),
         Err(Refused::Unreadable(error) | Refused::Invalid { error, .. }) => {
@@ -144,8 +144,8 @@ fn take(directory: &Path) -> Result<Bundle, NotFound> {
     }
 }
 
-/// The own name of an open directory, where it still leads there: `/proc/PID/cwd` says nothing to a
-/// person.
+/// The real path of an open directory, if it still leads there, for messages: `/proc/PID/cwd` tells people
+/// nothing.
 fn named(directory: &Path, open: BorrowedFd) -> PathBuf {
     let leads_there = |name: &Path| {
         let identity = sys::inode(open).ok()?.identity;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What people and scripts call: `plan`, `apply` and `check`. Who calls answers for the bundle that is named,
-//! and gets the report on standard output.
+//! The trigger for people and scripts: `plan`, `apply` and `check`. The caller vouches for the bundle, and
+//! the report goes to standard output.
 
 use crate::checkpoint::{self, ImageDirectory, Namespace, archive};
 use crate::cli::Manual;
@@ -10,11 +10,11 @@ use crate::oci::bundle::Bundle;
 use crate::oci::state::State;
 use crate::request::{Failing, Mode, Request, Sink, View};
 
-/// What the command line asks to prepare; none without a bundle.
+/// The request of the command line. None without a bundle.
 ///
 /// # Errors
 ///
-/// The bundle, the state or the checkpoint can't be used.
+/// The bundle, the state or the checkpoint is unusable.
 pub fn request(view: View, options: &Manual) -> Result<Option<Request>, Error> {
     let origin = &options.origin;
     let bundle = match (&origin.bundle, &origin.state) {
@@ -49,7 +49,7 @@ fn namespaces_of(options: &Manual) -> Result<Vec<Namespace>, Error> {
     };
     let namespaces = checkpoint::read(&ImageDirectory::open(directory)?)?;
     if namespaces.is_empty() {
-        let reason = "no mountpoints-*.img: not a checkpoint's image directory";
+        let reason = "contains no mountpoints-*.img: not a CRIU image directory";
         return Err(Error::invalid(directory, "", reason));
     }
     Ok(namespaces)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ways in: each turns what its caller provides into a [`Request`].
+//! The triggers: each turns its caller's input into a [`Request`].
 //!
-//! The [`hook`] and the [`criu_script`] are in the path of a restore: whatever they can't read, don't trust or
-//! don't understand is a line in the log and no failure.
+//! [`hook`] and [`criu_script`] run during a restore: they log input that they can't read, don't trust or
+//! don't understand, and don't fail.
 
 mod caller;
 pub mod criu_script;
@@ -21,8 +21,8 @@ use crate::oci::bundle::Bundle;
 use crate::request::{Failing, Mode, Request, Sink};
 use crate::trust::Distrust;
 
-/// The request of a runtime or of CRIU.
-fn in_a_restore(bundle: Bundle, images: Option<ImageDirectory>, must_fit: bool) -> Request {
+/// The request of a runtime or CRIU.
+fn restore_request(bundle: Bundle, images: Option<ImageDirectory>, must_fit: bool) -> Request {
     Request {
         bundle,
         namespaces: images
@@ -37,21 +37,21 @@ fn in_a_restore(bundle: Bundle, images: Option<ImageDirectory>, must_fit: bool) 
     }
 }
 
-/// The mount namespaces of the checkpoint. Images that can't be read are CRIU's to complain about: what the
-/// configuration needs is created all the same.
+/// The mount namespaces of the checkpoint; none if the images can't be read. CRIU will report that, and the
+/// configuration's mountpoints are still created.
 fn namespaces_in(images: &ImageDirectory) -> Vec<Namespace> {
     checkpoint::read(images).unwrap_or_else(|error| {
-        log_not_considered(&error);
+        log_ignored_images(&error);
         Vec::new()
     })
 }
 
-fn log_not_considered(why: &dyn Display) {
+fn log_ignored_images(why: &dyn Display) {
     warn!(target: TARGET, "the checkpoint's mounts are not considered: {why}");
 }
 
-/// The runtime has read the configuration, and CRIU doesn't: what premount can't make of it is no reason for
-/// either to fail.
+/// A configuration that premount can't use is no reason to fail a restore: the runtime has read it already,
+/// and CRIU doesn't read it.
 fn log_nothing_done(error: &Error) {
     warn!(target: TARGET, "nothing done: {error}");
 }
