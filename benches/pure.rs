@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The parts that take values and return values, by criterion; and the plan, which asks the kernel too.
+//! Criterion benchmarks of the pure parts, and of planning, which also asks the kernel.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -45,7 +45,7 @@ fn configurations(criterion: &mut Criterion) {
         criterion.bench_function(&format!("configuration, {name}: parse"), |bencher| {
             bencher.iter(parse);
         });
-        criterion.bench_function(&format!("plan, {name}, none there"), |bencher| {
+        criterion.bench_function(&format!("plan, {name}, all missing"), |bencher| {
             bencher.iter_batched(
                 parse,
                 |config| Plan::new(config, &[], Budget::default()).unwrap(),
@@ -76,7 +76,7 @@ fn checkpoints(criterion: &mut Criterion) {
             .len(),
         10_000
     );
-    criterion.bench_function("images, 10,000 mounts: what is wanted", |bencher| {
+    criterion.bench_function("images, 10,000 mounts: required mountpoints", |bencher| {
         bencher.iter(|| compare(black_box(&namespaces), &known, &[], 10_000));
     });
 }

@@ -1,4 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The floor of Rust: a static program that does nothing, with what Rust's own start-up does.
+//! The floor for Rust: a static program that does nothing but Rust's own start-up.
 
 fn main() {}

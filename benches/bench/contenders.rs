@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is measured, on what.
+//! The programs to measure and their inputs.
 
 use std::rc::Rc;
 
@@ -8,29 +8,29 @@ use crate::common::cost_input::CostInput;
 use crate::count::Call;
 use crate::measure::{Programs, baseline};
 
-/// A call that is measured again and again.
+/// A call to measure repeatedly.
 pub struct Contender {
-    /// What the table and the targets know it by.
+    /// The name in the table and the targets.
     pub name: &'static str,
     pub call: Call,
-    /// How many mounts it is about.
+    /// The number of mounts, for the time per mount.
     pub mounts: Option<u32>,
-    /// It takes part in every so manieth round.
+    /// Runs in every `every`th round.
     pub every: u32,
-    /// What is measured of it beside its time.
+    /// What is measured besides time.
     pub counted: Counted,
-    /// What it is called on.
+    /// The input.
     input: Option<Rc<CostInput>>,
-    /// Whether what it makes is removed before each call, or is there.
-    makes: bool,
+    /// Whether it creates the mountpoints: they are then removed before each call.
+    creates: bool,
 }
 
-/// What is measured of a contender beside its time.
+/// What is measured besides time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// System calls, instructions and memory.
     All,
-    /// All but instructions: several processes, or an interpreter under an interpreter.
+    /// All but instructions: for scripts, which are several processes or run in an interpreter.
     NoInstructions,
 }
 
@@ -38,26 +38,26 @@ pub const FLOOR: &str = "a static C program that does nothing: the floor";
 pub const FLOOR_RUST: &str = "a static Rust program that does nothing";
 pub const IDLE: &str = "premount, a stage with nothing to do";
 pub const POD_THERE: &str = "premount hook, pod, all there";
-pub const POD_MISSING: &str = "premount hook, pod, 4 to make";
-pub const ACTION_MISSING: &str = "premount action script, pod, 4 to make";
+pub const POD_MISSING: &str = "premount hook, pod, 4 to create";
+pub const ACTION_MISSING: &str = "premount action script, pod, 4 to create";
 pub const ACTION_THERE: &str = "premount action script, pod, all there";
 pub const BASH_THERE: &str = "bash + jq + mkdir hook, pod, all there";
-pub const BASH_MISSING: &str = "bash + jq + mkdir hook, pod, 4 to make";
-pub const PYTHON_MISSING: &str = "Python hook, pod, 4 to make";
-pub const NESTED_100: &str = "premount hook, 100 nested mounts to make";
-pub const NESTED_1000: &str = "premount hook, 1,000 nested mounts to make";
-pub const NESTED_10000: &str = "premount hook, 10,000 nested mounts to make";
+pub const BASH_MISSING: &str = "bash + jq + mkdir hook, pod, 4 to create";
+pub const PYTHON_MISSING: &str = "Python hook, pod, 4 to create";
+pub const NESTED_100: &str = "premount hook, 100 nested mounts to create";
+pub const NESTED_1000: &str = "premount hook, 1,000 nested mounts to create";
+pub const NESTED_10000: &str = "premount hook, 10,000 nested mounts to create";
 pub const THERE_1000: &str = "premount hook, 1,000 nested mounts, all there";
 pub const THERE_10000: &str = "premount hook, 10,000 nested mounts, all there";
-pub const DEEP: &str = "premount hook, a path of 64 components to make";
+pub const DEEP: &str = "premount hook, a path of 64 components to create";
 pub const CROWDED: &str = "premount hook, 5,000 entries in the source";
-pub const WORKLOAD: &str = "premount hook, images with 10,000 mounts to make";
+pub const WORKLOAD: &str = "premount hook, images with 10,000 mounts to create";
 
-/// How often the small ones are called, the slow ones, and the big ones.
+/// Small contenders run in every round, slow and big ones in fewer.
 const SMALL: u32 = 1;
 const SLOW: u32 = 5;
 const BIG: u32 = 10;
-/// How many rounds there are.
+/// The number of rounds.
 pub const ROUNDS: u32 = 500;
 
 impl Contender {
@@ -69,11 +69,11 @@ impl Contender {
             every,
             counted: Counted::All,
             input: None,
-            makes: false,
+            creates: false,
         }
     }
 
-    /// On an input where all is there. The inputs of two contenders are two.
+    /// Uses an input where nothing is missing; not shared with a contender that removes anything.
     fn there(mut self, input: &Rc<CostInput>) -> Self {
         self.call.run();
         self.input = Some(Rc::clone(input));
@@ -82,7 +82,7 @@ impl Contender {
 
     fn missing(mut self, input: &Rc<CostInput>) -> Self {
         self.input = Some(Rc::clone(input));
-        self.makes = true;
+        self.creates = true;
         self
     }
 
@@ -96,28 +96,28 @@ impl Contender {
         self
     }
 
-    /// What it makes something for.
-    fn made(&self) -> Option<&CostInput> {
-        self.input.as_deref().filter(|_| self.makes)
+    /// The input, if it creates anything there.
+    fn incomplete_input(&self) -> Option<&CostInput> {
+        self.input.as_deref().filter(|_| self.creates)
     }
 
-    /// Brings about what it is measured on.
+    /// Prepares the input for a call.
     pub fn prepare(&self) {
-        if let Some(input) = self.made() {
+        if let Some(input) = self.incomplete_input() {
             input.remove_made();
         }
     }
 
-    /// Makes sure that it does what premount does.
+    /// Checks that it creates the same as premount.
     pub fn verify(&self) {
-        let Some(input) = self.made() else {
+        let Some(input) = self.incomplete_input() else {
             return;
         };
         self.prepare();
         self.call.run();
-        let made = input.found();
+        let created = input.found();
         self.prepare();
-        assert!(input.found().is_empty(), "{}: nothing to make", self.name);
+        assert!(input.found().is_empty(), "{}: nothing to create", self.name);
         let images = input.images();
         let bundle = input.world.bundle();
         let mut apply = vec!["apply", "--bundle", &bundle];
@@ -126,11 +126,11 @@ impl Contender {
         }
         let applied = common::premount(&apply, b"", &[]);
         assert_eq!(applied.status, 0, "{}: {applied:?}", self.name);
-        assert_eq!(made, input.found(), "{}", self.name);
+        assert_eq!(created, input.found(), "{}", self.name);
     }
 }
 
-/// All of them, the floor first.
+/// All contenders, the floor first.
 pub fn all(programs: &Programs) -> Vec<Contender> {
     let premount = programs.premount.as_path();
     let pod_there = Rc::new(CostInput::pod());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A call of a program, and what it costs in counts: system calls, instructions, peak memory.
-#![allow(dead_code)] // Not every program counts all of it.
+//! A call of a program, and its counted costs: system calls, instructions, peak memory.
+#![allow(dead_code)] // Not every test binary uses all of it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -30,12 +30,12 @@ impl Call {
         }
     }
 
-    /// An OCI hook, as runc calls it on a restore with hooks.d/premount.json.
+    /// An OCI hook as runc calls it on restore, installed by hooks.d/premount.json.
     pub fn hook(program: &Path, input: &CostInput) -> Self {
         Self::hook_in(program, &input.world)
     }
 
-    /// The same in a world with a state of its own.
+    /// The same with the state of a given world.
     pub fn hook_in(program: &Path, world: &World) -> Self {
         Self {
             arguments: vec!["hook".into()],
@@ -44,7 +44,7 @@ impl Call {
         }
     }
 
-    /// CRIU's action script, at a stage that isn't premount's.
+    /// CRIU's action script at a stage where premount has nothing to do.
     pub fn idle(program: &Path) -> Self {
         Self {
             environment: vec![("CRTOOLS_SCRIPT_ACTION", "post-restore".into())],
@@ -52,8 +52,7 @@ impl Call {
         }
     }
 
-    /// CRIU's action script before a restore, by an engine that has the images beside the
-    /// configuration.
+    /// CRIU's action script before a restore by an engine that keeps the images beside the configuration.
     pub fn action(program: &Path, input: &CostInput) -> Self {
         Self {
             environment: vec![
@@ -64,13 +63,12 @@ impl Call {
         }
     }
 
-    /// The call, ready to be started: with nothing of the caller's environment but where programs are,
-    /// and with what it says thrown away.
+    /// The command, with a clean environment except for PATH, and its output discarded.
     pub fn command(&self) -> Command {
         self.under(&self.program, &[])
     }
 
-    /// The call by another program, whose arguments come first.
+    /// The command run by another program, whose arguments come first.
     fn under(&self, program: impl Into<PathBuf>, before: &[OsString]) -> Command {
         let program = program.into();
         let mut command = Command::new(&program);
@@ -90,17 +88,17 @@ impl Call {
         command
     }
 
-    /// Calls it once; it has to succeed.
+    /// Runs it once. Panics if it fails.
     pub fn run(&self) {
         let status = self.command().status().expect("a program");
         assert!(status.success(), "{}: {status}", self.program.display());
     }
 }
 
-/// The system calls of a program and of all that it starts, from execve to exit.
+/// The number of system calls of a program and its children, from execve to exit.
 pub fn system_calls(call: &Call) -> Result<u64, String> {
     let lines = trace(call)?;
-    // A call that another process interrupts has two lines, and signals and exits are none.
+    // A call interrupted by another process has two lines; signals and exits are not calls.
     let is_call = |line: &&String| {
         let event = line.split_once(' ').map_or("", |(_, event)| event).trim();
         !event.starts_with(['+', '-', '<'])
@@ -108,7 +106,7 @@ pub fn system_calls(call: &Call) -> Result<u64, String> {
     Ok(lines.iter().filter(is_call).count() as u64)
 }
 
-/// The lines of strace, each with its process.
+/// The output lines of strace, each with its process ID.
 pub fn trace(call: &Call) -> Result<Vec<String>, String> {
     let (_directory, file) = output_file();
     let before = ["-f".into(), "-qq".into(), "-o".into(), file.clone().into()];
@@ -118,7 +116,7 @@ pub fn trace(call: &Call) -> Result<Vec<String>, String> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// The instructions of a program, without those of what it starts.
+/// The number of instructions of a program, without its children's.
 pub fn instructions(call: &Call) -> Result<u64, String> {
     let (_directory, file) = output_file();
     callgrind(call, &file)?;
@@ -129,14 +127,14 @@ pub fn instructions(call: &Call) -> Result<u64, String> {
         .ok_or_else(|| format!("no totals by callgrind: {text}"))
 }
 
-/// Leaves callgrind's profile in a file.
+/// Writes callgrind's profile to a file.
 pub fn callgrind(call: &Call, file: &Path) -> Result<(), String> {
     let mut out = OsString::from("--callgrind-out-file=");
     out.push(file);
     succeed(call.under("valgrind", &["--tool=callgrind".into(), out]))
 }
 
-/// The peak memory of a program's largest process in KiB, as `peak` sees it.
+/// The peak memory of a program's largest process in KiB, as measured by the program `peak`.
 pub fn peak_memory(peak: &Path, call: &Call) -> Result<u64, String> {
     let (_directory, file) = output_file();
     succeed(call.under(peak, &[file.clone().into()]))?;

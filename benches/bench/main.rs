@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `make bench`: what premount costs, side by side with a program that does nothing and with what it
-//! replaces, into docs/performance.md. `make profile`: where its instructions go.
+//! `make bench`: measures premount against a program that does nothing and the scripts it replaces, and
+//! updates docs/performance.md. `make profile`: shows where its instructions go.
 //!
-//! Every call is a process of its own, timed from before it is started until it has ended. All are
-//! called in turns, round by round, so that whatever else the machine does meets all of them.
+//! Every call is a separate process, timed from before it is started until it has exited. The calls take
+//! turns, round by round, so that other load on the machine affects all of them.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -35,18 +35,18 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-/// The variable that says where the static build to measure is.
+/// The environment variable with the path of the static build to measure.
 const RELEASE: &str = "PREMOUNT_RELEASE_BINARY";
 
 fn main() {
-    // premount closes what it inherits, and that would count.
+    // premount would spend system calls on closing inherited descriptors.
     premount::internals::close_inherited();
     if std::env::var_os(enter::INSIDE).is_some() {
         return restore::inside();
     }
     let Some(release) = std::env::var_os(RELEASE).map(PathBuf::from) else {
         println!(
-            "{RELEASE} is not set: `make bench` builds what is measured, and says where it is"
+            "{RELEASE} is not set: run `make bench`, which builds the program to measure and sets it"
         );
         return;
     };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Times and counts of the contenders, and the programs that takes.
+//! Measures times and counts of the contenders, and builds the programs for that.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use crate::contenders::{Contender, Counted, ROUNDS};
 use crate::count;
 
-/// The programs.
+/// The programs to run.
 pub struct Programs {
     pub premount: PathBuf,
     pub floor: PathBuf,
     pub floor_rust: PathBuf,
-    /// Tells peak memory.
+    /// Measures peak memory.
     pub peak: PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -38,7 +38,7 @@ impl Programs {
                 .arg(source));
         }
         let mut rustc = Command::new("rustc");
-        // As premount is built (Cargo.toml, profile.release).
+        // The same options as for premount (Cargo.toml, profile.release).
         rustc.args([
             "--edition",
             "2024",
@@ -61,7 +61,7 @@ impl Programs {
     }
 }
 
-/// A file of the baselines.
+/// The path of a baseline's source.
 pub fn baseline(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("benches/baseline")
@@ -73,7 +73,7 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// Calls all of them in turns; the times of each.
+/// Runs all contenders in turns, and returns the times of each.
 pub fn in_turns(contenders: &[Contender]) -> Vec<Vec<Duration>> {
     let mut times = vec![Vec::new(); contenders.len()];
     for round in 0..ROUNDS {
@@ -100,7 +100,7 @@ fn time(contender: &Contender) -> Duration {
     time
 }
 
-/// What a call costs beside time.
+/// The cost of a call besides time.
 pub struct Cost {
     pub system_calls: u64,
     pub instructions: Option<u64>,
@@ -108,7 +108,7 @@ pub struct Cost {
     pub peak: u64,
 }
 
-/// The costs of each.
+/// The costs of all contenders.
 pub fn costs(programs: &Programs, contenders: &[Contender]) -> Vec<Cost> {
     let cost = |contender: &Contender| -> Result<Cost, String> {
         eprintln!("counting: {}", contender.name);
@@ -126,10 +126,10 @@ pub fn costs(programs: &Programs, contenders: &[Contender]) -> Vec<Cost> {
         })
     };
     let costs: Result<_, String> = contenders.iter().map(cost).collect();
-    costs.unwrap_or_else(|said| panic!("{said}"))
+    costs.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The middle one.
+/// The median.
 pub fn median<T: Copy + Ord>(values: &[T]) -> T {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where premount's instructions and system calls go, by callgrind and strace.
+//! Shows where premount's instructions and system calls go, with callgrind and strace.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::common::cost_input::CostInput;
 use crate::count::{self, Call};
 
-/// How many functions are shown.
+/// The number of functions to show.
 const FUNCTIONS: usize = 25;
 
 /// Prints the profiles of a build with symbols.
@@ -16,9 +16,13 @@ pub fn print(premount: &Path) {
     let (pod, many) = (CostInput::pod(), CostInput::nested(10_000));
     let calls = [
         ("a stage with nothing to do", Call::idle(premount), None),
-        ("the pod, 4 to make", Call::hook(premount, &pod), Some(&pod)),
         (
-            "10,000 nested mounts to make",
+            "the pod, 4 to create",
+            Call::hook(premount, &pod),
+            Some(&pod),
+        ),
+        (
+            "10,000 nested mounts to create",
             Call::hook(premount, &many),
             Some(&many),
         ),
@@ -29,14 +33,14 @@ pub fn print(premount: &Path) {
         println!("\n== {name}: system calls\n");
         print_system_calls(&call);
         prepare();
-        println!("\n== {name}: instructions, with those of what is called\n");
+        println!("\n== {name}: instructions, including callees\n");
         print_instructions(&call);
     }
 }
 
 fn print_system_calls(call: &Call) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for line in count::trace(call).unwrap_or_else(|said| panic!("{said}")) {
+    for line in count::trace(call).unwrap_or_else(|error| panic!("{error}")) {
         let event = line.split_once(' ').map_or("", |(_, event)| event).trim();
         let name = event.split_once('(').map_or(event, |(name, _)| name);
         *counts.entry(name.to_owned()).or_default() += 1;
@@ -44,7 +48,7 @@ fn print_system_calls(call: &Call) {
     let total: usize = counts.values().sum();
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    println!("{total:7}  in all");
+    println!("{total:7}  total");
     for (name, count) in counts {
         println!("{count:7}  {name}");
     }
@@ -53,7 +57,7 @@ fn print_system_calls(call: &Call) {
 fn print_instructions(call: &Call) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("callgrind.out");
-    count::callgrind(call, &file).unwrap_or_else(|said| panic!("{said}"));
+    count::callgrind(call, &file).unwrap_or_else(|error| panic!("{error}"));
     for inclusive in ["yes", "no"] {
         println!("inclusive: {inclusive}");
         let output = Command::new("callgrind_annotate")
@@ -70,7 +74,7 @@ fn print_instructions(call: &Call) {
     }
 }
 
-/// A line without where this machine has its sources.
+/// A line without the paths of sources on this machine.
 fn shortened(line: &str) -> String {
     let (line, _) = line.split_once(" [").unwrap_or((line, ""));
     let (cost, function) = line.split_once(")  ").unwrap_or((line, ""));
@@ -78,7 +82,7 @@ fn shortened(line: &str) -> String {
         .iter()
         .find_map(|at| Some(function.split_once(at)?.1))
         .unwrap_or(function);
-    // The registry's name.
+    // Drop the name of the registry's directory.
     let function = function
         .strip_prefix("index.")
         .and_then(|function| Some(function.split_once('/')?.1))

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What criterion has measured of the pure parts (benches/pure.rs).
+//! The results of the criterion benchmarks (benches/pure.rs).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// The name and the median of each; none where criterion has not run.
+/// The name and the median of each benchmark; empty if criterion has not run.
 pub fn estimates() -> Vec<(String, Duration)> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),

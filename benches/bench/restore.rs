@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! premount's share of a whole restore, by real runtimes and a real CRIU, inside a Debian root of its
-//! own: the program starts itself again in there.
+//! premount's share of a whole restore by real runtimes and CRIU, in a separate Debian root in which this
+//! program runs itself again.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,15 +11,15 @@ use crate::enter::{self, Root};
 use crate::host::{Host, Runtime, SOURCES, Trigger};
 use crate::measure::{Programs, median};
 
-/// How often each is restored each way.
+/// The number of restores with each runtime and script.
 const ROUNDS: usize = 60;
-/// The program that does nothing, inside.
+/// The path of the program that does nothing in the Debian root.
 const FLOOR: &str = "/floor";
 
-/// What CRIU calls at each stage.
+/// The action scripts to compare.
 const SCRIPTS: [&str; 3] = ["none", "floor", "premount"];
 
-/// The restores by one runtime: in each round one with each script, in nanoseconds.
+/// The times of the restores with one runtime in nanoseconds: in each round one with each script.
 pub struct Restores {
     pub runtime: &'static str,
     rounds: Vec<[i64; 3]>,
@@ -41,22 +41,23 @@ impl Restores {
         self.median_of(|round| round[2])
     }
 
-    /// What premount adds: the median of the differences within a round.
+    /// The time that premount adds to a restore without a script: the median of the differences within a
+    /// round.
     pub fn added(&self) -> i64 {
         self.median_of(|round| round[2] - round[0])
     }
 
-    /// What of that any script would add: CRIU forks for it at each stage.
+    /// The time that any script adds: CRIU forks for it at each stage.
     pub fn added_by_nothing(&self) -> i64 {
         self.median_of(|round| round[1] - round[0])
     }
 
-    /// What premount costs beyond a script that does nothing.
+    /// The time that premount adds to a script that does nothing.
     pub fn of_premount(&self) -> i64 {
         self.median_of(|round| round[2] - round[1])
     }
 
-    /// The middle half of that: how far it can be told.
+    /// The middle half of these differences, which shows how precise the median is.
     pub fn of_premount_spread(&self) -> [i64; 2] {
         let mut all: Vec<i64> = self
             .rounds
@@ -72,7 +73,7 @@ impl Restores {
     }
 }
 
-/// Measures; none where it can't be done, and says why.
+/// Measures whole restores. None, with a message, if they can't run here.
 pub fn measure(programs: &Programs) -> Option<Vec<Restores>> {
     if let Some(reason) = enter::why_not() {
         eprintln!("no whole restores: {reason}");
@@ -83,8 +84,8 @@ pub fn measure(programs: &Programs) -> Option<Vec<Restores>> {
         (programs.premount.clone(), enter::PREMOUNT.to_owned()),
         (programs.floor.clone(), FLOOR.to_owned()),
     ];
-    let text =
-        enter::output(Root::Sid, "bench", files).unwrap_or_else(|said| panic!("restores: {said}"));
+    let text = enter::output(Root::Sid, "bench", files)
+        .unwrap_or_else(|error| panic!("restores: {error}"));
     let rounds_of = |runtime: Runtime| {
         let lines = text
             .lines()
@@ -102,7 +103,7 @@ pub fn measure(programs: &Programs) -> Option<Vec<Restores>> {
     Some([Runtime::Crun, Runtime::Runc].map(rounds_of).into())
 }
 
-/// What runs inside the root: a line for each round.
+/// The part that runs in the Debian root. Prints one line per round.
 pub fn inside() {
     for runtime in [Runtime::Crun, Runtime::Runc] {
         let mut host = Host::new(Root::Sid, runtime);
@@ -112,7 +113,7 @@ pub fn inside() {
         host.checkpoint();
         for round in 0..ROUNDS {
             let mut times = SCRIPTS.map(|_| String::new());
-            // Nobody is always the first.
+            // Each script is first in a third of the rounds.
             for turn in 0..SCRIPTS.len() {
                 let script = (round + turn) % SCRIPTS.len();
                 times[script] = restore(&host, SCRIPTS[script]).to_string();
@@ -133,13 +134,13 @@ fn restore(host: &Host, script: &str) -> u128 {
     }
     let start = Instant::now();
     host.restore()
-        .unwrap_or_else(|said| panic!("{script}: {said}"));
+        .unwrap_or_else(|error| panic!("{script}: {error}"));
     let time = start.elapsed();
     host.delete();
     time.as_nanos()
 }
 
-/// 18 mounts with /proc and /dev: a volume, and what is nested in it.
+/// A volume and 15 mounts nested in it; 18 mounts with /proc and /dev.
 fn mounts() -> Vec<Value> {
     let bind = |at: &str, source: &str| {
         let source = Path::new(SOURCES).join(source);

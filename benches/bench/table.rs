@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables of docs/performance.md.
+//! Writes the tables of docs/performance.md.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,14 +14,14 @@ use crate::restore::Restores;
 const BEGIN: &str = "<!-- make bench: begin -->\n";
 const END: &str = "<!-- make bench: end -->\n";
 
-/// What was measured.
+/// The results of all measurements.
 pub struct Results<'a> {
     pub contenders: &'a [Contender],
     pub times: &'a [Vec<Duration>],
     pub costs: &'a [Cost],
     pub restores: Option<&'a Vec<Restores>>,
     pub pure: &'a [(String, Duration)],
-    /// Of the program, in bytes.
+    /// The size of the program in bytes.
     pub size: u64,
 }
 
@@ -31,7 +31,7 @@ impl Results<'_> {
         found.expect("a contender of that name")
     }
 
-    /// The median, in microseconds.
+    /// The median time in microseconds.
     fn time(&self, name: &str) -> f64 {
         microseconds(median(&self.times[self.index(name)]))
     }
@@ -47,7 +47,7 @@ fn microseconds(time: Duration) -> f64 {
 
 /// All tables.
 pub fn text(results: &Results) -> String {
-    let mut text = format!("{}\n", surroundings());
+    let mut text = format!("{}\n", environment());
     calls(results, &mut text);
     if let Some(restores) = results.restores {
         whole_restores(restores, &mut text);
@@ -63,12 +63,12 @@ pub fn text(results: &Results) -> String {
 }
 
 fn calls(results: &Results, text: &mut String) {
-    *text += "\n| call | runs | median | × floor | a mount | system calls | instructions | peak memory |\n";
+    *text += "\n| call | runs | median | × floor | per mount | system calls | instructions | peak memory |\n";
     *text += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
     let floor = results.time(name::FLOOR);
     for (contender, cost) in results.contenders.iter().zip(results.costs) {
         let time = results.time(contender.name);
-        let a_mount = contender
+        let per_mount = contender
             .mounts
             .map(|mounts| format!("{:.1} µs", time / f64::from(mounts)));
         let instructions = cost.instructions.map(grouped);
@@ -79,7 +79,7 @@ fn calls(results: &Results, text: &mut String) {
             results.times[results.index(contender.name)].len(),
             shown(time),
             time / floor,
-            a_mount.unwrap_or_default(),
+            per_mount.unwrap_or_default(),
             grouped(cost.system_calls),
             instructions.unwrap_or_default(),
             cost.peak as f64 / 1024.0,
@@ -111,7 +111,7 @@ fn whole_restores(restores: &[Restores], text: &mut String) {
     }
 }
 
-/// What part of a restore with premount this is, in percent.
+/// A time as a percentage of a restore with premount.
 fn share(restores: &Restores, time: i64) -> f64 {
     100.0 * time as f64 / restores.with_premount() as f64
 }
@@ -132,7 +132,7 @@ fn targets(results: &Results, text: &mut String) {
         "",
     );
     line(
-        "pod, 4 to make, times the floor",
+        "pod, 4 to create, times the floor",
         1.5,
         times(name::POD_MISSING),
         2,
@@ -140,7 +140,7 @@ fn targets(results: &Results, text: &mut String) {
     );
     let bash = results.time(name::POD_MISSING) / results.time(name::BASH_MISSING);
     line(
-        "pod, 4 to make, as a part of bash + jq (1/40)",
+        "pod, 4 to create, as a share of bash + jq (1/40)",
         2.5,
         100.0 * bash,
         2,
@@ -154,7 +154,7 @@ fn targets(results: &Results, text: &mut String) {
         "",
     );
     line(
-        "pod, 4 to make, system calls",
+        "pod, 4 to create, system calls",
         110.0,
         calls(name::POD_MISSING),
         0,
@@ -162,8 +162,8 @@ fn targets(results: &Results, text: &mut String) {
     );
     let growth = results.time(name::NESTED_10000) / results.time(name::NESTED_1000);
     line("10,000 nested mounts, times 1,000", 11.0, growth, 1, "");
-    let a_mount = results.time(name::NESTED_10000) / 10_000.0;
-    line("10,000 nested mounts, a mount", 8.0, a_mount, 1, " µs");
+    let per_mount = results.time(name::NESTED_10000) / 10_000.0;
+    line("10,000 nested mounts, per mount", 8.0, per_mount, 1, " µs");
     line("pod, peak memory", 4.0, peak(name::POD_MISSING), 1, " MiB");
     line(
         "10,000 nested mounts, peak memory",
@@ -173,7 +173,7 @@ fn targets(results: &Results, text: &mut String) {
         " MiB",
     );
     let size = results.size as f64 / f64::from(1 << 20);
-    line("the program", 2.5, size, 2, " MiB");
+    line("size of the program", 2.5, size, 2, " MiB");
     line(
         "a stage with nothing to do, times the floor",
         1.25,
@@ -185,23 +185,23 @@ fn targets(results: &Results, text: &mut String) {
 }
 
 fn restore_targets(results: &Results, text: &mut String) {
-    // Its calls as measured alone: differences between restores drown in what else those do.
+    // The calls measured on their own: differences between restores are lost in the noise.
     let stages = 5.0 * results.time(name::IDLE) + results.time(name::ACTION_THERE);
     for it in results.restores.into_iter().flatten() {
         let calls = 100.0 * stages / (it.alone() as f64 / 1e3);
         let what = format!(
-            "`{} restore`, premount's six calls, of its time",
+            "`{} restore`, premount's six calls as a share of its time",
             it.runtime
         );
         target(text, &what, 10.0, calls, 1, " %");
-        let what = "the same, by what it takes longer than with a script that does nothing";
+        let what = "the same, by the difference from a script that does nothing";
         target(text, what, 10.0, share(it, it.of_premount()), 1, " %");
-        let what = "the same, by what it takes longer than without a script";
+        let what = "the same, by the difference from no script";
         target(text, what, 10.0, share(it, it.added()), 1, " %");
     }
 }
 
-/// A line of the targets.
+/// Writes a row of the targets.
 fn target(text: &mut String, what: &str, most: f64, measured: f64, digits: usize, unit: &str) {
     let met = if measured <= most {
         "met"
@@ -215,9 +215,9 @@ fn target(text: &mut String, what: &str, most: f64, measured: f64, digits: usize
     .unwrap();
 }
 
-/// What it was measured on, in words that name no machine.
-fn surroundings() -> String {
-    let said = |program: &str, arguments: &[&str]| {
+/// The environment of the measurements, without identifying the machine.
+fn environment() -> String {
+    let first_line = |program: &str, arguments: &[&str]| {
         let output = Command::new(program)
             .args(arguments)
             .output()
@@ -231,22 +231,22 @@ fn surroundings() -> String {
         .filter(|line| line.starts_with("model name"));
     let model = models.clone().next().and_then(|line| line.split_once(": "));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    // Without what its builder calls it.
+    // Without the builder's suffix.
     let kernel = kernel.trim().split('-').next().unwrap_or_default();
-    let rustc = said("rustc", &["--version"]);
+    let rustc = first_line("rustc", &["--version"]);
     let rustc = rustc.split(' ').nth(1).unwrap_or_default();
-    let bash = said("bash", &["-c", "echo ${BASH_VERSION%%(*}"]);
+    let bash = first_line("bash", &["-c", "echo ${BASH_VERSION%%(*}"]);
     format!(
         "Measured on {}: {} × {}, Linux {kernel}, Rust {rustc}, bash {bash}, {}, {}.",
-        said("date", &["-u", "+%F"]),
+        first_line("date", &["-u", "+%F"]),
         models.count(),
         model.map_or("an unnamed processor", |(_, model)| model),
-        said("jq", &["--version"]).replace('-', " "),
-        said("python3", &["--version"]),
+        first_line("jq", &["--version"]).replace('-', " "),
+        first_line("python3", &["--version"]),
     )
 }
 
-/// A time in microseconds, in three digits.
+/// A time in microseconds, with three digits.
 fn shown(time: f64) -> String {
     match time {
         time if time.abs() < 10.0 => format!("{time:.2} µs"),
@@ -256,7 +256,7 @@ fn shown(time: f64) -> String {
     }
 }
 
-/// A number with commas.
+/// A number with thousands separators.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
@@ -269,11 +269,11 @@ fn grouped(number: u64) -> String {
     shown
 }
 
-/// Puts the tables between the marks of docs/performance.md.
+/// Replaces the tables between the markers in docs/performance.md.
 pub fn write(text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
     let page = fs::read_to_string(&file).expect("docs/performance.md");
-    let (before, rest) = page.split_once(BEGIN).expect("the first mark");
-    let (_, after) = rest.split_once(END).expect("the second mark");
+    let (before, rest) = page.split_once(BEGIN).expect("the first marker");
+    let (_, after) = rest.split_once(END).expect("the second marker");
     fs::write(&file, format!("{before}{BEGIN}\n{text}\n{END}{after}")).unwrap();
 }
