@@ -54,7 +54,7 @@ pub fn do_without_openat2() {
 }
 
 /// Opens a directory or file by the host path in the configuration, as the runtime does: symlinks are
-/// followed, since whoever wrote the configuration is trusted.
+/// followed, since whoever wrote the configuration chose them.
 ///
 /// # Errors
 ///

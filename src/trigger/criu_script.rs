@@ -91,7 +91,7 @@ enum NotFound {
 /// else the one beside the image directory.
 ///
 /// CRIU restores more than OCI containers, for any caller, from any directory. So a configuration is used
-/// only if it is an OCI runtime's, which has read it itself, or lies beside the images, and only if nobody
+/// only if it is an OCI runtime's, which has read it itself, or is beside the images, and only if nobody
 /// but root and the calling user can have put it there (`trust.rs`).
 fn find_bundle(images: Option<&Path>) -> Result<Found, NotFound> {
     let mut not_found = NotFound::Nothing;
@@ -176,7 +176,7 @@ mod tests {
 
     /// proc(5) calls it by another name then, which may be that of another one.
     #[test]
-    #[allow(clippy::disallowed_methods)] // The test builds what the code is to look at.
+    #[allow(clippy::disallowed_methods)] // The test creates the files that the code inspects.
     fn a_directory_that_is_gone_is_called_as_it_was_asked_for() {
         let base = tempfile::tempdir().unwrap();
         let gone = base.path().join("gone");
