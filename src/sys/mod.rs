@@ -7,13 +7,14 @@
 mod access;
 mod inode;
 pub mod kernel_fs;
+mod links;
 mod listing;
 mod powers;
 pub mod procfs;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +27,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_read};
 pub use inode::{Inode, InodeKind, MountpointKind};
+pub use links::{read_link, read_link_in, text_of_link};
 pub use listing::{close_inherited, list, open_to_list};
 pub use powers::{Powers, leave_groups, search};
 
@@ -99,15 +101,6 @@ pub fn inode_of_root(path: &Path) -> Result<Inode, Errno> {
 /// As lstat(2).
 pub fn inode_of_link(path: &Path) -> Result<Inode, Errno> {
     retry(|| lstat(path)).map(|found| Inode::from(&found))
-}
-
-/// The target of a symlink that the configuration names.
-///
-/// # Errors
-///
-/// As readlink(2).
-pub fn text_of_link(path: &Path) -> Result<Vec<u8>, Errno> {
-    nix::fcntl::readlink(path).map(OsStringExt::into_vec)
 }
 
 /// Opens `path`, relative to `root` and without following symlinks, as an `O_PATH` descriptor. If the last
@@ -244,25 +237,6 @@ pub fn inode_in(directory: BorrowedFd, name: Name) -> Result<Inode, Errno> {
     let name = OsStr::from_bytes(name.as_bytes());
     retry(|| fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW))
         .map(|found| Inode::from(&found))
-}
-
-/// The target of the symlink `name` in an open directory.
-///
-/// # Errors
-///
-/// As readlinkat(2); `EINVAL` if it is not, or no longer, a symlink.
-pub fn read_link_in(directory: BorrowedFd, name: Name) -> Result<Vec<u8>, Errno> {
-    let name = OsStr::from_bytes(name.as_bytes());
-    nix::fcntl::readlinkat(directory, name).map(OsStringExt::into_vec)
-}
-
-/// The target of a symlink opened by [`open_beneath`].
-///
-/// # Errors
-///
-/// As readlinkat(2).
-pub fn read_link(link: BorrowedFd) -> Result<Vec<u8>, Errno> {
-    nix::fcntl::readlinkat(link, "").map(OsStringExt::into_vec)
 }
 
 /// The file system of an open directory.
