@@ -138,9 +138,7 @@ pub enum Made {
 /// A directory that is there, and what is to be created below it.
 #[derive(Debug)]
 pub struct PendingTree {
-    /// The directory, as a mount's source leads to it.
-    pub base: HostPlace,
-    /// Its device and inode number.
+    /// The directory's device and inode number.
     pub identity: (u64, u64),
     /// What is to be created.
     pub inodes: PathTree<PendingInode>,
@@ -165,6 +163,13 @@ pub struct Pending {
     by_identity: BTreeMap<(u64, u64), usize>,
 }
 
+impl PendingId {
+    /// The number of the tree that it is in.
+    pub fn tree(self) -> usize {
+        self.tree
+    }
+}
+
 impl Pending {
     /// Whether there is nothing to create.
     pub fn is_empty(&self) -> bool {
@@ -177,16 +182,14 @@ impl Pending {
         self.trees.get(tree).map(|tree| &tree.inodes)
     }
 
-    /// [`Pending::below`], to add to it; `base` is where the directory is if it is new here.
+    /// [`Pending::below`], to add to it, with the number of the tree.
     pub fn tree_at(
         &mut self,
         identity: (u64, u64),
-        base: impl FnOnce() -> HostPlace,
     ) -> Option<(usize, &mut PathTree<PendingInode>)> {
         let trees = &mut self.trees;
         let tree = *self.by_identity.entry(identity).or_insert_with(|| {
             trees.push(PendingTree {
-                base: base(),
                 identity,
                 inodes: PathTree::default(),
                 unreachable: None,
@@ -211,9 +214,14 @@ impl Pending {
         PendingId { tree, node }
     }
 
-    /// All directories that something is missing in.
-    pub fn trees_mut(&mut self) -> impl Iterator<Item = &mut PendingTree> {
-        self.trees.iter_mut()
+    /// How many directories something is missing in.
+    pub fn count(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// A directory that something is missing in, by its number.
+    pub fn tree_mut(&mut self, tree: usize) -> Option<&mut PendingTree> {
+        self.trees.get_mut(tree)
     }
 
     /// The inode, and those that it lies in, up to the directory that is there.

@@ -101,8 +101,17 @@ pub enum Reason {
 pub struct Missing {
     /// Where it has to be.
     pub at: HostPlace,
+    /// How many components of its path exist.
+    pub existing: usize,
     /// The inode that is to be created.
     pub inode: PendingId,
+}
+
+impl Missing {
+    /// The directory that exists, as this mount's source leads to it.
+    pub fn base(&self) -> HostPlace {
+        self.at.source.at(self.at.view().prefix(self.existing))
+    }
 }
 
 impl Status {

@@ -10,8 +10,13 @@ use premount::internals::{Budget, Cause, Config, MountpointKind, Owner, Plan, cr
 
 use crate::common::World;
 
-/// Plans all that a world lacks, lets `exchange` do something to it, and makes it. Gives what failed.
+/// Plans all that a world lacks, lets `exchange` do something to it, and creates it. Returns the first failure.
 fn exchanged(world: &World, exchange: impl FnOnce(&World)) -> Option<Cause> {
+    all_exchanged(world, exchange).into_iter().flatten().next()
+}
+
+/// The same; returns what failed of each mount.
+fn all_exchanged(world: &World, exchange: impl FnOnce(&World)) -> Vec<Option<Cause>> {
     let bundle = world.path("bundle");
     let file = bundle.join("config.json");
     let text = fs::read_to_string(&file).unwrap();
@@ -19,11 +24,10 @@ fn exchanged(world: &World, exchange: impl FnOnce(&World)) -> Option<Cause> {
     let mut plan = Plan::new(config, &[], Budget::default()).unwrap();
     exchange(world);
     create(&mut plan, &Owner::default());
-    let mut failures = plan
-        .mounts
-        .iter()
-        .filter_map(|planned| planned.status.failure());
-    failures.next().map(|failure| failure.cause)
+    let failures = plan.mounts.iter().map(|planned| planned.status.failure());
+    failures
+        .map(|failure| failure.map(|failure| failure.cause))
+        .collect()
 }
 
 /// A volume at /data with a directory `sub`, and a mount to be made at /data/sub/x/y.
@@ -171,6 +175,28 @@ fn what_came_of_the_wrong_kind_stays() {
     let at = world.path("vol/sub/file");
     assert_eq!(exchanged(&world, |world| exchange(world, &at, true)), None);
     assert_eq!(fs::read_to_string(&at).unwrap(), "content");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_mountpoint_is_the_wrong_kind_with_others_below_it_too() {
+    let mut world = World::new();
+    world.directory("bundle/rootfs/data");
+    world.directory("vol");
+    world.bind("vol", "/data");
+    world.tmpfs("/data/x/y");
+    world.bind("vol", "/data/x");
+    let causes = all_exchanged(&world, |world| {
+        fs::write(world.path("vol/x"), "content").unwrap();
+    });
+    let needed = MountpointKind::Directory;
+    assert_eq!(
+        causes,
+        [
+            None,
+            Some(Cause::NotADirectory),
+            Some(Cause::WrongKind { needed })
+        ]
+    );
 }
 
 #[test]

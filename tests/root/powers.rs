@@ -35,6 +35,31 @@ fn world(directories: &[OwnedDirectory], mounts: &[&str]) -> World {
 }
 
 #[test]
+fn a_directory_that_one_source_does_not_let_it_reach_is_reached_through_another() {
+    if skipped_without_root("give a directory away") {
+        return;
+    }
+    let mapped = FIRST + 4711;
+    let directories = [("vol", 0, 0, 0o700), ("vol/sub", mapped, mapped, 0o700)];
+    let mut world = world(&directories, &["sub/x"]);
+    world.directory("bundle/rootfs/sub");
+    world.bind("vol/sub", "/sub");
+    world.tmpfs("/sub/y");
+    let mut config = world.config();
+    config["linux"] = user_namespace(FIRST, 65536);
+    world.write_config(&config);
+    let ended = world.premount("apply");
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(world.path("vol/sub/y").is_dir(), "{ended:?}");
+    // And through none if none does.
+    fs::remove_dir(world.path("vol/sub/y")).unwrap();
+    chown(world.path("vol/sub"), Some(0), Some(0)).unwrap();
+    let ended = world.premount("apply");
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(!world.path("vol/sub/y").exists(), "{ended:?}");
+}
+
+#[test]
 fn what_its_root_could_not_make_is_not_made() {
     if skipped_without_root("give a directory away") {
         return;

@@ -44,20 +44,32 @@ pub fn create(plan: &mut Plan, owner: &Owner) {
     sources.make_room();
     let mut lines = Lines::default();
     let mut creator = Creator::new(owner);
-    for tree in pending.trees_mut() {
-        let made = match &mut creator {
-            Ok(creator) => Pass {
-                sources: &mut *sources,
-                creator,
-                mounts: mounts.as_slice(),
-                lines: &mut lines,
-                base: tree.base.clone(),
-                path: tree.base.path.clone(),
-            }
-            .run(tree),
-            Err(cause) => Err((tree.base.clone(), *cause)),
+    for (number, bases) in bases_of(mounts, pending.count()).into_iter().enumerate() {
+        let Some(tree) = pending.tree_mut(number) else {
+            continue;
         };
-        tree.unreachable = made.err();
+        // One of them is enough: they lead to the same directory.
+        for base in bases {
+            let made = match &mut creator {
+                Ok(creator) => Pass {
+                    sources: &mut *sources,
+                    creator,
+                    mounts: mounts.as_slice(),
+                    lines: &mut lines,
+                    path: base.path.clone(),
+                    base,
+                }
+                .run(tree),
+                Err(cause) => Err((base, *cause)),
+            };
+            match made {
+                Ok(()) => {
+                    tree.unreachable = None;
+                    break;
+                }
+                Err(first) => drop(tree.unreachable.get_or_insert(first)),
+            }
+        }
     }
     if lines.unsaid() > 0 {
         info!(target: TARGET, "created {} more that are not listed", lines.unsaid());
@@ -69,6 +81,21 @@ pub fn create(plan: &mut Plan, owner: &Owner) {
             }
         }
     }
+}
+
+/// For each directory that something is missing in, how the mounts' sources lead to it: the container may be
+/// able to reach it through one source, and not through another.
+fn bases_of(mounts: &[PlannedMount], count: usize) -> Vec<Vec<HostPlace>> {
+    let mut all = vec![Vec::new(); count];
+    for missing in mounts.iter().filter_map(|planned| planned.status.missing()) {
+        if let Some(bases) = all.get_mut(missing.inode.tree()) {
+            let base = missing.base();
+            if bases.last() != Some(&base) {
+                bases.push(base);
+            }
+        }
+    }
+    all
 }
 
 impl Plan {
@@ -96,6 +123,11 @@ impl Plan {
             let cause = match inode.made {
                 // Everything above it exists.
                 Made::Created | Made::Found => break,
+                // In the way of what lies below it, and no mountpoint itself.
+                Made::Failed(Cause::NotADirectory) if path == missing.at.view() => {
+                    let needed = inode.kind;
+                    Cause::WrongKind { needed }
+                }
                 Made::Failed(cause) => cause,
                 // Something above it failed.
                 Made::NotYet => Cause::Internal,
@@ -324,6 +356,8 @@ impl Pass<'_, '_> {
     fn enter<'c>(&'c mut self, frame: &'c mut Frame) -> Result<BorrowedFd<'c>, Cause> {
         if let Directory::Closed = frame.directory {
             self.creator.look_around()?;
+            // Another directory may have taken its place.
+            frame.has_power = None;
         }
         let source = self.base.source;
         let path = self.path.view();

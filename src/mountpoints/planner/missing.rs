@@ -54,11 +54,14 @@ impl Planner {
         }
         let below = at.view().strip_prefix(base);
         let below = below.ok_or_else(|| failed(base, Cause::Internal))?;
-        let base = at.source.at(base);
         let inode = self
-            .reserve(judged.identity, &base, below, kind)
-            .map_err(|(below, cause)| failed(base.view().join(below).view(), cause))?;
-        Ok(Status::Missing(Missing { at, inode }))
+            .reserve(judged.identity, below, kind)
+            .map_err(|(below, cause)| failed(base.join(below).view(), cause))?;
+        Ok(Status::Missing(Missing {
+            at,
+            existing,
+            inode,
+        }))
     }
 
     /// Reserves every missing component of `path` below the directory `identity`. The error names the part of
@@ -66,7 +69,6 @@ impl Planner {
     fn reserve<'a>(
         &mut self,
         identity: (u64, u64),
-        base: &HostPlace,
         path: RelRef<'a>,
         kind: MountpointKind,
     ) -> Result<PendingId, (RelRef<'a>, Cause)> {
@@ -74,7 +76,7 @@ impl Planner {
         let (tree, inodes) = self
             .tree
             .pending
-            .tree_at(identity, || base.clone())
+            .tree_at(identity)
             .ok_or((path, Cause::Internal))?;
         let needed = |prefix| {
             if prefix == path {

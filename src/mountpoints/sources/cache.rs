@@ -2,7 +2,7 @@
 //! The open directories of the sources, and the paths that don't exist: one cache for every lookup, with one
 //! invalidation.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 
 use crate::mountpoints::failure::Cause;
@@ -35,7 +35,9 @@ pub(super) struct Cache {
     /// How many may be open.
     limit: usize,
     /// Paths that don't exist; nothing below them exists either.
-    missing: BTreeSet<(SourceId, RelPath)>,
+    missing: BTreeMap<SourceId, BTreeSet<RelPath>>,
+    /// How many there are.
+    missing_count: usize,
 }
 
 impl Default for Cache {
@@ -43,7 +45,8 @@ impl Default for Cache {
         Self {
             open: VecDeque::new(),
             limit: WHILE_PLANNING,
-            missing: BTreeSet::new(),
+            missing: BTreeMap::new(),
+            missing_count: 0,
         }
     }
 }
@@ -95,21 +98,30 @@ impl Cache {
 
     /// Whether a path, or a directory above it, is known to be missing.
     pub(super) fn is_missing(&self, source: SourceId, path: RelRef) -> bool {
-        let is_it = |path: RelRef| self.missing.contains(&(source, path.to_owned()));
-        !self.missing.is_empty() && path.prefixes().any(is_it)
+        let missing = self.missing.get(&source);
+        missing.is_some_and(|all| path.prefixes().any(|path| all.contains(path.as_bytes())))
     }
 
     /// Remembers that a path is missing.
     pub(super) fn add_missing(&mut self, source: SourceId, path: RelRef) {
-        if self.missing.len() >= MAX_MISSING {
-            self.missing.clear();
+        if self.missing_count >= MAX_MISSING {
+            self.forget_missing();
         }
-        self.missing.insert((source, path.to_owned()));
+        self.missing_count += 1;
+        self.missing
+            .entry(source)
+            .or_default()
+            .insert(path.to_owned());
     }
 
     /// Forgets all that was found in a source.
     pub(super) fn forget(&mut self, source: SourceId) {
         self.open.retain(|open| open.at.source != source);
+        self.forget_missing();
+    }
+
+    fn forget_missing(&mut self) {
         self.missing.clear();
+        self.missing_count = 0;
     }
 }
