@@ -56,21 +56,19 @@ pub use trigger::criu_script::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_befo
 /// For premount's own tests, benchmarks and fuzz targets: not part of the public interface.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::checkpoint::{MountImage, Namespace, archive, parse};
+    pub use crate::checkpoint::{MountImage, archive, parse};
     pub use crate::escape::{Escaped, Quoted};
     pub use crate::mountpoints::budget::Budget;
     pub use crate::mountpoints::create::create;
     pub use crate::mountpoints::failure::Cause;
     pub use crate::mountpoints::plan::{Plan, Status};
-    pub use crate::mountpoints::required::{
-        ConfigMount, InCheckpoint, Inside, KindBy, Parent, compare,
-    };
+    pub use crate::mountpoints::required::{ConfigMount, KindBy, Parent, compare};
     pub use crate::node::criu::action_scripts;
     pub use crate::oci::config::{self, Config};
     pub use crate::oci::json;
     pub use crate::oci::owner::Owner;
     pub use crate::oci::state::State;
-    pub use crate::path::{Name, NotAPath, RelPath, RelRef};
+    pub use crate::path::{RelPath, RelRef};
     pub use crate::sys::{MountpointKind, close_inherited, do_without_openat2};
 }
 

@@ -151,19 +151,24 @@ fn a_configuration_of_the_callers_own_is_taken() {
             chown(world.path(path), Some(1000), None).unwrap();
         }
         chown(world.path("bundle/config.json"), Some(owner), None).unwrap();
-        let child = Command::new("setpriv")
-            .args(["--reuid", "1000", "--regid", "1000", "--clear-groups", "--"])
-            .arg(copy)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let patience = Duration::from_secs(60);
-        let output = output_within(patience, child.unwrap(), world.state().as_bytes());
+        let output = hook_as_user(&world, &copy);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{owner}: {said}");
         assert_eq!(acted(&world), acts, "{owner}: {said}");
     }
+}
+
+/// Calls the hook as user 1000, by a copy of the program that this user can reach.
+fn hook_as_user(world: &World, copy: &Path) -> Output {
+    let child = Command::new("setpriv")
+        .args(["--reuid", "1000", "--regid", "1000", "--clear-groups", "--"])
+        .arg(copy)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let patience = Duration::from_secs(60);
+    output_within(patience, child.unwrap(), world.state().as_bytes())
 }
 
 /// A directory whose owner may go through it and make something in it, but not list it.
@@ -181,15 +186,7 @@ fn nothing_on_the_way_has_to_be_readable() {
         let closed = PermissionsExt::from_mode(0o311);
         fs::set_permissions(world.path(path), closed).unwrap();
     }
-    let child = Command::new("setpriv")
-        .args(["--reuid", "1000", "--regid", "1000", "--clear-groups", "--"])
-        .arg(copy)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let patience = Duration::from_secs(60);
-    let output = output_within(patience, child.unwrap(), world.state().as_bytes());
+    let output = hook_as_user(&world, &copy);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && acted(&world), "{said}");
     assert_eq!(world.tree("vol"), ["d x", "d x/y"]);
