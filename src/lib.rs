@@ -68,7 +68,7 @@ pub mod internals {
     pub use crate::oci::json;
     pub use crate::oci::owner::Owner;
     pub use crate::oci::state::State;
-    pub use crate::path::{RelPath, RelRef};
+    pub use crate::path::{Name, RelPath, RelRef};
     pub use crate::sys::{MountpointKind, close_inherited, do_without_openat2};
 }
 

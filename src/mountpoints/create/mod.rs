@@ -6,6 +6,7 @@
 //! is opened once, in whatever order the mounts come.
 
 mod creator;
+mod outcome;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,10 +17,10 @@ use tracing::info;
 use crate::escape::Quoted;
 use crate::log::{self, TARGET};
 use crate::mountpoints::budget::Lines;
-use crate::mountpoints::failure::{Cause, Failure};
+use crate::mountpoints::failure::Cause;
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::pending::{Made, NodeId, PathTree, PendingInode, PendingTree};
-use crate::mountpoints::plan::{Missing, Plan, PlannedMount, Status};
+use crate::mountpoints::plan::{Plan, PlannedMount};
 use crate::mountpoints::sources::Sources;
 use crate::oci::owner::Owner;
 use crate::path::{Name, RelPath, RelRef};
@@ -96,49 +97,6 @@ fn bases_of(mounts: &[PlannedMount], count: usize) -> Vec<Vec<HostPlace>> {
         }
     }
     all
-}
-
-impl Plan {
-    /// The status of a mount whose mountpoint was missing, after creation.
-    fn status_after(&self, index: usize) -> Option<Status> {
-        let Status::Missing(missing) = &self.mounts.get(index)?.status else {
-            return None;
-        };
-        Some(match self.failure_of(missing) {
-            None => Status::Created(missing.clone()),
-            Some(failure) => Status::NotCreated(missing.clone(), failure),
-        })
-    }
-
-    fn failure_of(&self, missing: &Missing) -> Option<Failure> {
-        if let Some((at, cause)) = self.pending.unreachable(missing.inode) {
-            return Some(Failure {
-                at: Some(at.clone()),
-                cause: *cause,
-            });
-        }
-        let inodes = self.pending.upwards(missing.inode);
-        let mut failure = None;
-        for (inode, path) in inodes.zip(missing.at.view().ancestors()) {
-            let cause = match inode.made {
-                // Everything above it exists.
-                Made::Created | Made::Found => break,
-                // In the way of what lies below it, and no mountpoint itself.
-                Made::Failed(Cause::NotADirectory) if path == missing.at.view() => {
-                    let needed = inode.kind;
-                    Cause::WrongKind { needed }
-                }
-                Made::Failed(cause) => cause,
-                // Something above it failed.
-                Made::NotYet => Cause::Internal,
-            };
-            failure = Some(Failure {
-                at: Some(missing.at.source.at(path)),
-                cause,
-            });
-        }
-        failure
-    }
 }
 
 /// One pass through everything missing below a directory that exists.
