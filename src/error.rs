@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::escape::Escaped;
 
-/// An error that ends a run. No mountpoint has been created, except possibly before [`Error::Untold`].
+/// An error that ends a run. No mountpoint has been created, except possibly before [`Error::ReportFailed`].
 #[derive(Debug)]
 pub enum Error {
     /// A file can't be read.
@@ -53,7 +53,7 @@ pub enum Error {
         bundle: PathBuf,
     },
     /// The report can't be written to standard output.
-    Untold {
+    ReportFailed {
         /// The error of write(2).
         errno: Errno,
         /// What had been done before, if the command changes anything.
@@ -77,16 +77,16 @@ impl Error {
             Self::Unreadable { .. }
             | Self::Invalid { .. }
             | Self::OtherContainer { .. }
-            | Self::Untold { done: None, .. } => 2,
-            Self::Unchangeable { .. } | Self::InUse { .. } | Self::Untold { .. } => 1,
+            | Self::ReportFailed { done: None, .. } => 2,
+            Self::Unchangeable { .. } | Self::InUse { .. } | Self::ReportFailed { .. } => 1,
         }
     }
 
-    /// Adds to [`Error::Untold`] what had been done before the report failed.
+    /// Adds to [`Error::ReportFailed`] what had been done before the report failed.
     #[must_use]
     pub fn after(self, done: &'static str) -> Self {
         match self {
-            Self::Untold { errno, .. } => Self::Untold {
+            Self::ReportFailed { errno, .. } => Self::ReportFailed {
                 errno,
                 done: Some(done),
             },
@@ -142,7 +142,7 @@ impl Display for Error {
                 "the configuration in {} belongs to another container: its mounts don't match the checkpoint's",
                 shown(bundle)
             ),
-            Self::Untold { errno, done } => {
+            Self::ReportFailed { errno, done } => {
                 write!(out, "standard output: write: {}", Errored(*errno))?;
                 done.iter().try_for_each(|done| write!(out, "; {done}"))
             }

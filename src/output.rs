@@ -22,7 +22,7 @@ pub fn write(report: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()
     {
         // A reader that closes the pipe has read enough.
         Ok(()) | Err(Errno::EPIPE) => Ok(()),
-        Err(errno) => Err(Error::Untold { errno, done: None }),
+        Err(errno) => Err(Error::ReportFailed { errno, done: None }),
     }
 }
 

@@ -6,7 +6,7 @@
 //! where premount looks, root would create inodes wherever that user likes.
 
 use std::fmt::{self, Display, Formatter};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -70,12 +70,22 @@ pub struct Trusted {
     /// The size in bytes.
     pub size: u64,
     /// The directory of the file.
-    pub directory: DirectoryId,
+    pub directory: TrustedDirectory,
 }
 
-/// Device and inode number of a directory that is trusted, with all directories above it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectoryId((u64, u64));
+/// An open directory that is trusted, with all directories above it.
+#[derive(Debug)]
+pub struct TrustedDirectory {
+    fd: OwnedFd,
+    /// Device and inode number.
+    identity: (u64, u64),
+}
+
+impl AsFd for TrustedDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
 
 /// Opens the file `name` in a directory for reading, if the file, the directory and all directories above are
 /// trusted. None if there is no such file. Errors call the directory `shown`.
@@ -83,13 +93,13 @@ pub struct DirectoryId((u64, u64));
 /// # Errors
 ///
 /// The first file or directory that is not trusted, and why.
-pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Trusted>, Distrust> {
+pub fn open(directory: OwnedFd, name: &str, shown: &Path) -> Result<Option<Trusted>, Distrust> {
     let what = shown.join(name);
     let distrust = |reason| Distrust {
         what: what.clone(),
         reason,
     };
-    let file = match sys::open_to_read(directory, name) {
+    let file = match sys::open_to_read(directory.as_fd(), name) {
         Ok(file) => file,
         Err(Errno::ENOENT) => return Ok(None),
         // The target would have to be trusted as well, and every symlink on the way to it.
@@ -108,15 +118,19 @@ pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Tr
     if access.mode & WRITABLE != 0 {
         return Err(distrust(Reason::Writable));
     }
+    let identity = self::directory(directory.as_fd(), shown, None)?;
     Ok(Some(Trusted {
         file,
         size: access.size,
-        directory: self::directory(directory, shown, None)?,
+        directory: TrustedDirectory {
+            fd: directory,
+            identity,
+        },
     }))
 }
 
 /// Checks that a directory and all directories above are trusted, up to one that is `known` to be. Errors
-/// call the directory `shown`.
+/// call the directory `shown`. Returns its device and inode number.
 ///
 /// Walks up by `..` from the open directory, not down its path: components of a path can be replaced, but
 /// only a user who can write to a parent of the open directory can move the directory elsewhere.
@@ -127,44 +141,61 @@ pub fn open(directory: BorrowedFd, name: &str, shown: &Path) -> Result<Option<Tr
 pub fn directory(
     directory: BorrowedFd,
     shown: &Path,
-    known: Option<DirectoryId>,
-) -> Result<DirectoryId, Distrust> {
-    let mut up = String::from(".");
-    let mut first = None;
-    let mut below: Option<(u64, u64)> = None;
-    let mut named = Some(shown);
-    for depth in 0..MAX_DEPTH {
+    known: Option<&TrustedDirectory>,
+) -> Result<(u64, u64), Distrust> {
+    let identity = inner(directory, shown)?;
+    let mut up = String::from("..");
+    let mut below = identity;
+    let mut named = shown.parent();
+    for _ in 0..MAX_DEPTH {
         let distrust = |reason| Distrust {
             what: named.map_or_else(|| shown.join(&up), Path::to_owned),
             reason,
         };
         let access = sys::access_at(directory, &up)
             .map_err(|errno| distrust(Reason::Unreadable("newfstatat", errno)))?;
-        let here = DirectoryId(access.identity);
-        let first = *first.get_or_insert(here);
+        let is_known = known.is_some_and(|known| known.identity == access.identity);
         // The root directory is its own parent.
-        if below == Some(access.identity) || known == Some(here) {
-            return Ok(first);
+        if below == access.identity || is_known {
+            return Ok(identity);
         }
-        if !(is_trusted_user(access.uid) || depth > 0 && has_unmapped_owner(access)) {
+        if !is_trusted_user(access.uid) && !has_unmapped_owner(access) {
             return Err(distrust(Reason::Owner(access.uid)));
         }
         // In a sticky directory others can't replace the directory below, which has been checked already.
-        if access.mode & WRITABLE != 0 && (access.mode & STICKY == 0 || depth == 0) {
+        if access.mode & WRITABLE != 0 && access.mode & STICKY == 0 {
             return Err(distrust(Reason::Writable));
         }
-        below = Some(access.identity);
-        up = if depth == 0 {
-            "..".to_owned()
-        } else {
-            up + "/.."
-        };
+        below = access.identity;
+        up += "/..";
         named = named.and_then(Path::parent);
     }
     Err(Distrust {
         what: shown.to_owned(),
         reason: Reason::Unreadable("newfstatat", Errno::ENAMETOOLONG),
     })
+}
+
+/// Checks that a directory is trusted if all directories above are. Errors call it `shown`. Returns its device
+/// and inode number.
+///
+/// # Errors
+///
+/// Why it is not trusted.
+pub fn inner(directory: BorrowedFd, shown: &Path) -> Result<(u64, u64), Distrust> {
+    let distrust = |reason| Distrust {
+        what: shown.to_owned(),
+        reason,
+    };
+    let access =
+        sys::access(directory).map_err(|errno| distrust(Reason::Unreadable("fstat", errno)))?;
+    if !is_trusted_user(access.uid) {
+        return Err(distrust(Reason::Owner(access.uid)));
+    }
+    if access.mode & WRITABLE != 0 {
+        return Err(distrust(Reason::Writable));
+    }
+    Ok(access.identity)
 }
 
 fn is_trusted_user(uid: u32) -> bool {

@@ -16,6 +16,8 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 pub use budget::Budget;
 pub use parse::{parse, read_image};
 
@@ -89,9 +91,15 @@ impl ImageDirectory {
         Ok(Self { fd, path })
     }
 
-    /// The directory's path.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Opens the image directory `name` in an open directory, unless it is a symlink. Its path is `path`.
+    ///
+    /// # Errors
+    ///
+    /// As openat(2).
+    pub fn open_in(directory: impl AsFd, name: &str, path: &Path) -> Result<Self, Errno> {
+        let fd = sys::open_to_list_in(directory.as_fd(), name)?;
+        let path = path.to_owned();
+        Ok(Self { fd, path })
     }
 }
 

@@ -44,7 +44,7 @@ impl Budget {
 pub struct Lines {
     left: usize,
     bytes: usize,
-    unsaid: usize,
+    omitted: usize,
 }
 
 impl Default for Lines {
@@ -52,7 +52,7 @@ impl Default for Lines {
         Self {
             left: LINES,
             bytes: BYTES,
-            unsaid: 0,
+            omitted: 0,
         }
     }
 }
@@ -67,13 +67,13 @@ impl Lines {
         }
         // The first line that doesn't fit ends the list: nothing is left out of the middle.
         self.left = 0;
-        self.unsaid += 1;
+        self.omitted += 1;
         false
     }
 
     /// How many lines didn't fit.
-    pub fn unsaid(&self) -> usize {
-        self.unsaid
+    pub fn omitted(&self) -> usize {
+        self.omitted
     }
 }
 
@@ -94,9 +94,9 @@ mod tests {
         let mut lines = Lines::default();
         assert!((0..LINES).all(|_| lines.take(1)));
         assert!(!lines.take(1) && !lines.take(1));
-        assert_eq!(lines.unsaid(), 2);
+        assert_eq!(lines.omitted(), 2);
         let mut lines = Lines::default();
         assert!(lines.take(BYTES - 1) && !lines.take(2) && !lines.take(1));
-        assert_eq!(lines.unsaid(), 2);
+        assert_eq!(lines.omitted(), 2);
     }
 }

@@ -58,6 +58,12 @@ impl Cause {
         move |errno| Self::System { operation, errno }
     }
 
+    /// Whether a directory was to be opened, and a symlink or a file is there or in the way.
+    pub fn is_not_a_directory(self) -> bool {
+        let errno = self.errno();
+        matches!(self, Self::System { .. }) && matches!(errno, Errno::ELOOP | Errno::ENOTDIR)
+    }
+
     /// The errno that the kernel has for this cause.
     pub fn errno(self) -> Errno {
         match self {

@@ -104,7 +104,7 @@ impl MountTree {
         if end.view().size() >= PATH_MAX {
             return false;
         }
-        let kind = match self.sources.look(id, end.view()) {
+        let kind = match self.sources.look(id, end.view(), false) {
             Ok(Seen::Directory) => MountpointKind::Directory,
             Ok(Seen::File) => MountpointKind::File,
             // A lasting error will come back with the component that causes it.
@@ -138,7 +138,7 @@ impl MountTree {
         let seen = match self.link_to_be(&walk.at) {
             Some(link) => Look::Seen(Seen::Link(link.to_vec())),
             None if matches!(walk.there, There::Missing { .. }) => return Ok(false),
-            None => self.look(&walk.at)?,
+            None => self.look(&walk.at, !is_last)?,
         };
         match seen {
             Look::Seen(Seen::Directory) => {
@@ -215,7 +215,7 @@ impl MountTree {
                 walk.there = walk.missing_from(0);
                 return Ok(());
             }
-            match self.look(&at)? {
+            match self.look(&at, false)? {
                 Look::Unknown => {
                     walk.there = There::Unknown;
                     return Ok(());

@@ -43,7 +43,7 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
     let node = Node::new(&options.place)?;
     let signals = options.stay.then(block_signals).transpose()?;
     let installed = node.change(&options.change, true);
-    let (Some(signals), Ok(()) | Err(Error::Untold { .. })) = (signals, &installed) else {
+    let (Some(signals), Ok(()) | Err(Error::ReportFailed { .. })) = (signals, &installed) else {
         return installed;
     };
     signals.wait().map_err(|errno| Error::Unchangeable {
@@ -52,7 +52,7 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
         errno,
     })?;
     match node.change(&options.change, false) {
-        Ok(()) | Err(Error::Untold { .. }) if installed.is_err() => installed,
+        Ok(()) | Err(Error::ReportFailed { .. }) if installed.is_err() => installed,
         uninstalled => uninstalled,
     }
 }

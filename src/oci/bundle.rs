@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The bundle: a directory with the container's configuration (runtime-spec bundle.md).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -10,7 +10,7 @@ use super::config::{self, Config};
 use super::json;
 use crate::error::Error;
 use crate::sys;
-use crate::trust::{self, DirectoryId, Distrust, Trusted};
+use crate::trust::{self, Distrust, Trusted, TrustedDirectory};
 
 /// A bundle.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub struct Bundle {
     pub directory: PathBuf,
     /// The configuration.
     pub config: Config,
-    /// The identity of the directory, if it was found to be trusted.
-    pub trusted: Option<DirectoryId>,
+    /// The open directory, if it was found to be trusted.
+    pub trusted: Option<TrustedDirectory>,
 }
 
 /// Why an existing bundle is not used.
@@ -46,7 +46,7 @@ impl Bundle {
     /// # Errors
     ///
     /// The configuration is not trusted, can't be read, or is invalid.
-    pub fn open_trusted(directory: BorrowedFd, name: &Path) -> Result<Option<Self>, Refused> {
+    pub fn open_trusted(directory: OwnedFd, name: &Path) -> Result<Option<Self>, Refused> {
         let file = trust::open(directory, config::FILE_NAME, name).map_err(Refused::Distrusted)?;
         let Some(Trusted {
             file,
@@ -90,7 +90,7 @@ impl Bundle {
             })
         };
         let open = sys::open_directory(directory).map_err(|errno| unreadable(directory, errno))?;
-        Self::open_trusted(open.as_fd(), directory)?
+        Self::open_trusted(open, directory)?
             .ok_or_else(|| unreadable(&directory.join(config::FILE_NAME), Errno::ENOENT))
     }
 

@@ -5,12 +5,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{self, LinuxIdMapping};
+use oci_spec::runtime::LinuxIdMapping;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::json::{self, List, Object};
-use super::mount::Mount;
+use super::mount::{Mount, RawMount};
 use super::owner::Owner;
 use crate::error::Error;
 
@@ -67,7 +67,8 @@ impl Config {
             let reason = format!("more than {MAX_MOUNTS}, the kernel's default limit");
             return Err(Error::invalid(file, "mounts", reason));
         }
-        let mounts = mounts.iter().map(|Object(mount)| Mount::new(mount, bundle));
+        let mounts = mounts.into_iter();
+        let mounts = mounts.map(|Object(mount)| Mount::new(mount, bundle));
         let Object(linux) = raw.linux.unwrap_or_default();
         let devices = linux.devices.unwrap_or_default();
         Ok(Self {
@@ -96,11 +97,11 @@ pub fn is_oci(text: &str) -> bool {
 
 /// The fields of a configuration as parsed.
 #[derive(Default)]
-struct RawConfig {
+struct RawConfig<'a> {
     version: Option<String>,
     annotations: Option<Object<Annotations>>,
     root: Option<Object<RawRoot>>,
-    mounts: Option<List<Object<runtime::Mount>>>,
+    mounts: Option<List<Object<RawMount<'a>>>>,
     linux: Option<Object<RawLinux>>,
 }
 
@@ -144,17 +145,17 @@ struct RawDevice {
 }
 
 /// Not derived, so that errors name the field.
-impl<'de> Deserialize<'de> for RawConfig {
+impl<'de> Deserialize<'de> for RawConfig<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
-            type Value = RawConfig;
+            type Value = RawConfig<'de>;
 
             fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
                 out.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawConfig, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawConfig<'de>, A::Error> {
                 let mut all = RawConfig::default();
                 while let Some(field) = map.next_key()? {
                     match field {

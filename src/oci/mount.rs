@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A mount of the configuration, checked and classified by what it mounts.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime;
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::path::{NotAPath, RelPath};
 use crate::sys::kernel_fs::is_kernel_fs;
@@ -57,49 +59,106 @@ pub struct Mount {
     pub content: Content,
 }
 
+/// A mount as parsed. Nothing is copied that [`Mount`] doesn't keep: a pod has dozens of mounts, and most of
+/// their text is options that premount ignores.
+#[derive(serde::Deserialize)]
+pub(super) struct RawMount<'a> {
+    #[serde(borrow)]
+    destination: Text<'a>,
+    #[serde(borrow, rename = "type")]
+    file_system: Option<Text<'a>>,
+    #[serde(borrow)]
+    source: Option<Text<'a>>,
+    options: Option<Options>,
+}
+
+/// A string, borrowed if it has no escapes. Serde borrows a `Cow` in a struct, but not one in an `Option`.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The mount options that premount knows.
+#[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent flags")]
+struct Options {
+    bind: bool,
+    rbind: bool,
+    copy_symlink: bool,
+    src_nofollow: bool,
+    dest_nofollow: bool,
+    tmpcopyup: bool,
+}
+
+impl<'de> Deserialize<'de> for Options {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl<'de> Visitor<'de> for Words {
+            type Value = Options;
+
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Options, A::Error> {
+                let mut options = Options::default();
+                while let Some(Text(option)) = list.next_element()? {
+                    match option.as_ref() {
+                        "bind" => options.bind = true,
+                        "rbind" => options.rbind = true,
+                        "copy-symlink" => options.copy_symlink = true,
+                        "src-nofollow" => options.src_nofollow = true,
+                        "dest-nofollow" => options.dest_nofollow = true,
+                        "tmpcopyup" => options.tmpcopyup = true,
+                        _ => {}
+                    }
+                }
+                Ok(options)
+            }
+        }
+        deserializer.deserialize_seq(Words)
+    }
+}
+
 impl Mount {
     /// Converts a mount of the configuration. Relative sources are relative to `bundle`.
-    pub fn new(mount: &runtime::Mount, bundle: &Path) -> Self {
-        let written = mount.destination().to_string_lossy().into_owned();
-        let options = mount.options().as_deref().unwrap_or_default();
-        let has = |name| options.iter().any(|option| option == name);
-        let written_type = mount.typ().as_deref().unwrap_or_default();
+    pub(super) fn new(mount: RawMount, bundle: &Path) -> Self {
+        let Text(written) = mount.destination;
+        let options = mount.options.unwrap_or_default();
         // These options override the type (runtime-spec: "SHOULD be none").
-        let (file_system, content) = if has("rbind") || has("bind") {
-            let source = mount.source().as_deref().unwrap_or(Path::new(""));
-            let recursive = has("rbind");
-            let name = if recursive { "rbind" } else { "bind" };
-            (
-                name,
-                Content::Bind {
-                    source: bundle.join(source),
-                    recursive,
-                    link: if has("copy-symlink") {
-                        LinkSource::Copied
-                    } else if has("src-nofollow") {
-                        LinkSource::Bound
-                    } else {
-                        LinkSource::Followed
-                    },
+        let (file_system, content) = if options.rbind || options.bind {
+            let name = if options.rbind { "rbind" } else { "bind" };
+            let source = mount.source.as_ref().map_or("", |Text(source)| source);
+            let content = Content::Bind {
+                source: bundle.join(source),
+                recursive: options.rbind,
+                link: if options.copy_symlink {
+                    LinkSource::Copied
+                } else if options.src_nofollow {
+                    LinkSource::Bound
+                } else {
+                    LinkSource::Followed
                 },
-            )
-        } else if written_type == "tmpfs" {
-            (
-                written_type,
-                Content::Tmpfs {
-                    copy_up: has("tmpcopyup"),
-                },
-            )
-        } else if is_kernel_fs(written_type) {
-            (written_type, Content::Kernel)
+            };
+            (name.to_owned(), content)
         } else {
-            (written_type, Content::Other)
+            let file_system = mount
+                .file_system
+                .map_or(String::new(), |Text(name)| name.into_owned());
+            let content = if file_system == "tmpfs" {
+                Content::Tmpfs {
+                    copy_up: options.tmpcopyup,
+                }
+            } else if is_kernel_fs(&file_system) {
+                Content::Kernel
+            } else {
+                Content::Other
+            };
+            (file_system, content)
         };
         Self {
             destination: RelPath::from_destination(&written),
-            written,
-            follow: !has("dest-nofollow"),
-            file_system: file_system.to_owned(),
+            written: written.into_owned(),
+            follow: !options.dest_nofollow,
+            file_system,
             content,
         }
     }
@@ -118,7 +177,7 @@ mod tests {
     use super::*;
 
     fn parsed(json: &str) -> Mount {
-        Mount::new(&serde_json::from_str(json).unwrap(), Path::new("/bundle"))
+        Mount::new(serde_json::from_str(json).unwrap(), Path::new("/bundle"))
     }
 
     #[test]

@@ -108,13 +108,13 @@ struct Unlisted<'a>(&'a RefCell<Lines>);
 
 impl Unlisted<'_> {
     fn is_none(&self) -> bool {
-        self.0.borrow().unsaid() == 0
+        self.0.borrow().omitted() == 0
     }
 }
 
 impl Serialize for Unlisted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.borrow().unsaid().serialize(serializer)
+        self.0.borrow().omitted().serialize(serializer)
     }
 }
 

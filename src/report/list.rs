@@ -25,8 +25,8 @@ pub(super) fn report(view: View, report: &Report, out: &mut dyn Write) -> io::Re
             writeln!(out, "{what} {kind} {} for mount {mount}", shown(&path))?;
         }
     }
-    if lines.unsaid() > 0 {
-        writeln!(out, "{what} {} more that are not listed", lines.unsaid())?;
+    if lines.omitted() > 0 {
+        writeln!(out, "{what} {} more that are not listed", lines.omitted())?;
     }
     writeln!(out, "{}", Summary::new(plan))
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use rustix::fs::RawDir;
 
@@ -20,6 +20,16 @@ use super::retry;
 pub fn open_to_list(directory: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     retry(|| open(directory, flags, Mode::empty()))
+}
+
+/// [`open_to_list`] for the directory `name` in an open one; not through a symlink.
+///
+/// # Errors
+///
+/// As openat(2); `ENOTDIR` if it is a symlink.
+pub fn open_to_list_in(directory: BorrowedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    retry(|| openat(directory, name, flags, Mode::empty()))
 }
 
 /// Calls `visit` with each UTF-8 name in an open directory until it breaks. Stores none of the names, of

@@ -28,7 +28,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_read};
 pub use inode::{Inode, InodeKind, MountpointKind};
 pub use links::{read_link, read_link_in, text_of_link};
-pub use listing::{close_inherited, list, open_to_list};
+pub use listing::{close_inherited, list, open_to_list, open_to_list_in};
 pub use powers::{Powers, leave_groups, search};
 
 use crate::path::{Name, RelRef};

@@ -11,6 +11,9 @@ use crate::oci::bundle::Bundle;
 use crate::sys::procfs;
 use crate::trust::{self, Distrust};
 
+/// The image directory beside the configuration, as CRI-O and Podman name it.
+const BESIDE: &str = "checkpoint";
+
 /// The directories that may be the runtime's bundle: its current directory and those on its command line.
 /// Empty if CRIU's caller is not an OCI runtime, which would use CRIU's RPC and have `restore` on its command
 /// line.
@@ -70,14 +73,24 @@ pub(super) fn criu(images: Option<&Path>) -> i32 {
 pub(super) fn images_of_hook(bundle: &Bundle) -> Result<Option<ImageDirectory>, Distrust> {
     let runtime = nix::unistd::getppid().as_raw();
     let arguments = procfs::arguments_of(runtime).unwrap_or_default();
-    let named = value_of(&arguments, "image-path")
+    let trusted = bundle.trusted.as_ref();
+    let path = match value_of(&arguments, "image-path") {
         // Relative to the runtime's current directory.
-        .map(|images| PathBuf::from(format!("/proc/{runtime}/cwd")).join(images));
-    let images = named.unwrap_or_else(|| bundle.directory.join("checkpoint"));
-    let Ok(images) = ImageDirectory::open(&images) else {
+        Some(images) => PathBuf::from(format!("/proc/{runtime}/cwd")).join(images),
+        None => {
+            let path = bundle.directory.join(BESIDE);
+            let beside = trusted.map(|bundle| ImageDirectory::open_in(bundle, BESIDE, &path));
+            if let Some(Ok(images)) = beside {
+                trust::inner(images.as_fd(), &path)?;
+                return Ok(Some(images));
+            }
+            path
+        }
+    };
+    let Ok(images) = ImageDirectory::open(&path) else {
         return Ok(None);
     };
-    trust::directory(images.as_fd(), images.path(), bundle.trusted)?;
+    trust::directory(images.as_fd(), &path, trusted)?;
     Ok(Some(images))
 }
 

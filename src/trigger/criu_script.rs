@@ -132,8 +132,8 @@ fn open_bundle(directory: &Path) -> Result<Bundle, NotFound> {
         }),
     };
     let open = sys::open_directory(directory).map_err(unreadable)?;
-    let bundle = Bundle::open_trusted(open.as_fd(), &named(directory, open.as_fd()));
-    match bundle {
+    let name = named(directory, open.as_fd());
+    match Bundle::open_trusted(open, &name) {
         Ok(Some(bundle)) if bundle.config.is_oci => Ok(bundle),
         // Another program's config.json.
         Ok(_) | Err(Refused::Invalid { is_oci: false, .. }) => Err(NotFound::Nothing),

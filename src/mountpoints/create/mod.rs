@@ -72,8 +72,8 @@ pub fn create(plan: &mut Plan, owner: &Owner) {
             }
         }
     }
-    if lines.unsaid() > 0 {
-        info!(target: TARGET, "created {} more that are not listed", lines.unsaid());
+    if lines.omitted() > 0 {
+        info!(target: TARGET, "created {} more that are not listed", lines.omitted());
     }
     for index in 0..plan.mounts.len() {
         if let Some(status) = plan.status_after(index) {
@@ -210,17 +210,17 @@ impl Pass<'_, '_> {
         let base = self.base.clone();
         let at_base = |cause| (base.clone(), cause);
         self.creator.look_around().map_err(at_base)?;
-        let mut directory = Directory::Source;
-        // The identity of a source itself was checked when it was opened.
-        let mut found = self.sources.identity(base.source);
-        if !base.view().is_root() {
+        let (directory, found) = if base.view().is_root() {
+            let found = self.sources.identity(base.source).map_err(at_base)?;
+            (Directory::Source, found)
+        } else {
             let opened = self.sources.open_directory(base.source, base.view());
             let opened = opened.map_err(at_base)?;
             let inode = sys::inode(opened.as_fd()).map_err(Cause::system("fstat"));
-            found = Some(inode.map_err(at_base)?.identity);
-            directory = Directory::Open(opened);
-        }
-        if found != Some(identity) {
+            let found = inode.map_err(at_base)?.identity;
+            (Directory::Open(opened), found)
+        };
+        if found != identity {
             return Err(at_base(Cause::Changed));
         }
         self.go_through()?;
@@ -276,7 +276,7 @@ impl Pass<'_, '_> {
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Cause::System { operation, errno }),
         }
-        let same_mount = self.sources.has_to_stay(self.base.source);
+        let same_mount = self.sources.stays_in_mount(self.base.source);
         let parent = self.enter(frame)?;
         let there = sys::open_beneath(parent, name.as_path(), same_mount)
             .map_err(Cause::system("openat2"))?;
@@ -292,7 +292,7 @@ impl Pass<'_, '_> {
     /// Opens a directory that was just created or found. The container may have replaced it. That is no escape: the
     /// replacement is in the same source, and nothing in it changes except what is created.
     fn open_child(&mut self, frame: &mut Frame, name: Name) -> Result<OwnedFd, Cause> {
-        let same_mount = self.sources.has_to_stay(self.base.source);
+        let same_mount = self.sources.stays_in_mount(self.base.source);
         // The path already ends with the name.
         self.path.pop();
         let parent = self.enter(frame);
@@ -357,6 +357,6 @@ fn opened<'a>(
     }
     match &*directory {
         Directory::Open(directory) => Ok(directory.as_fd()),
-        Directory::Source | Directory::Closed => sources.root(source),
+        Directory::Source | Directory::Closed => sources.checked_root(source),
     }
 }

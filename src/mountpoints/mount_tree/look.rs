@@ -27,7 +27,7 @@ impl MountTree {
         let real = self.sources.real(source, place.view());
         let real = real.unwrap_or_else(|| source.at(place.view()));
         for base in real.view().ancestors().skip(1) {
-            if let Seen::Directory = self.sources.look(real.source, base)? {
+            if let Seen::Directory = self.sources.look(real.source, base, true)? {
                 let directory = self.sources.directory(real.source, base)?;
                 let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
                 let below = real.view().strip_prefix(base).ok_or(Cause::Internal)?;
@@ -39,8 +39,10 @@ impl MountTree {
         Ok(None)
     }
 
-    /// What stands at a place, the mounts upon it left out of account.
-    pub fn look(&mut self, place: &Place) -> Result<Look, Cause> {
+    /// What stands at a place, the mounts upon it left out of account. `goes_on`: see [`Sources::look`].
+    ///
+    /// [`Sources::look`]: crate::mountpoints::sources::Sources::look
+    pub fn look(&mut self, place: &Place, goes_on: bool) -> Result<Look, Cause> {
         let mut place = place.clone();
         let mut copied = false;
         loop {
@@ -49,7 +51,7 @@ impl MountTree {
             };
             match &node.backing {
                 Backing::Source(id, _) => {
-                    let seen = self.sources.look(*id, place.view())?;
+                    let seen = self.sources.look(*id, place.view(), goes_on)?;
                     // A copy has what was made by then. Elsewhere that makes no difference: below
                     // what is only planned, all is missing.
                     if copied && matches!(seen, Seen::Missing | Seen::Blocked) {

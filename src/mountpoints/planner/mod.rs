@@ -44,16 +44,14 @@ impl Plan {
             operation: "open",
             errno,
         };
-        let (root, kind) = sources
-            .add_rootfs(config.rootfs.clone())
-            .map_err(unreadable)?;
-        if kind != MountpointKind::Directory {
-            return Err(Error::invalid(
-                &config.rootfs,
-                "",
-                "the rootfs is not a directory",
-            ));
-        }
+        let root = match sources.add_rootfs(config.rootfs.clone()) {
+            Ok(root) => root,
+            Err(Errno::ENOTDIR) => {
+                let reason = "the rootfs is not a directory";
+                return Err(Error::invalid(&config.rootfs, "", reason));
+            }
+            Err(errno) => return Err(unreadable(errno)),
+        };
         let mut planner = Planner {
             tree: MountTree::new(sources, root),
             unreachable: BTreeSet::new(),

@@ -120,7 +120,12 @@ impl Planner {
     /// The kind of what a mount of the workload shows, if it exists.
     fn kind_of(&mut self, shown: &Inside, root: SourceId) -> Option<MountpointKind> {
         let source = self.source_of(shown, root)?;
-        match self.tree.sources.look(source, shown.path.view()).ok()? {
+        match self
+            .tree
+            .sources
+            .look(source, shown.path.view(), false)
+            .ok()?
+        {
             Seen::Directory => Some(MountpointKind::Directory),
             Seen::File => Some(MountpointKind::File),
             Seen::Link(_) | Seen::Missing | Seen::Blocked => None,
@@ -145,7 +150,7 @@ impl Planner {
             let seen = self
                 .tree
                 .sources
-                .look(source, prefix)
+                .look(source, prefix, prefix != path)
                 .map_err(|cause| failed(prefix, cause))?;
             let there = match seen {
                 Seen::Missing | Seen::Blocked => continue,

@@ -3,12 +3,12 @@
 //! invalidation.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::mountpoints::failure::Cause;
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::path::{RelPath, RelRef};
-use crate::sys::FileSystem;
+use crate::sys::{self, FileSystem};
 
 /// How many directories a plan keeps open at once, the sources themselves among them: a configuration may
 /// alternate between many, and each is opened once.
@@ -56,7 +56,20 @@ impl Default for Cache {
 pub(super) struct Open {
     at: HostPlace,
     pub(super) fd: OwnedFd,
+    /// Its device and inode number, once they are known.
+    identity: Option<(u64, u64)>,
     pub(super) judged: Option<Judged>,
+}
+
+impl Open {
+    /// Its device and inode number.
+    pub(super) fn identity(&mut self) -> Result<(u64, u64), Cause> {
+        if let Some(identity) = self.identity {
+            return Ok(identity);
+        }
+        let inode = sys::inode(self.fd.as_fd()).map_err(Cause::system("fstat"))?;
+        Ok(*self.identity.insert(inode.identity))
+    }
 }
 
 impl Cache {
@@ -81,6 +94,7 @@ impl Cache {
         self.open.push_back(Open {
             at: source.at(path),
             fd,
+            identity: None,
             judged: None,
         });
     }

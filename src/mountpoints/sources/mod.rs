@@ -27,7 +27,9 @@ struct Source {
     recursive: bool,
     /// Opened without the host's mounts below it, which a plain bind doesn't show.
     stripped: bool,
-    inode: Inode,
+    kind: InodeKind,
+    /// Device and inode number; none before they are needed.
+    identity: Option<(u64, u64)>,
     /// It isn't there yet, but will be: the mountpoint of an earlier mount.
     pending: Option<HostPlace>,
 }
@@ -72,20 +74,19 @@ impl Sources {
         } else {
             sys::inode_of_link(&path)?
         };
-        Ok(self.add_as(path, recursive, inode))
+        Ok(self.add_as(path, recursive, inode.kind, Some(inode.identity)))
     }
 
-    /// Adds the path of the rootfs, and keeps it open: everything begins there.
+    /// Adds the rootfs, which has to be a directory, and keeps it open: everything begins there.
     ///
     /// # Errors
     ///
-    /// Of open(2) and fstat(2).
-    pub fn add_rootfs(&mut self, path: PathBuf) -> Result<(SourceId, MountpointKind), Errno> {
-        let fd = sys::open_root(&path)?;
-        let inode = sys::inode(fd.as_fd())?;
-        let (id, kind) = self.add_as(path, true, inode);
+    /// Of open(2).
+    pub fn add_rootfs(&mut self, path: PathBuf) -> Result<SourceId, Errno> {
+        let fd = sys::open_directory(&path)?;
+        let (id, _) = self.add_as(path, true, InodeKind::Directory, None);
         self.cache.add(id, RelRef::ROOT, fd);
-        Ok((id, kind))
+        Ok(id)
     }
 
     /// Adds a path that isn't there yet: `below` of the directory `at`, as a `kind`.
@@ -96,16 +97,12 @@ impl Sources {
         below: RelRef,
         kind: MountpointKind,
     ) -> SourceId {
-        let (directory, _) = self.add_as(at, true, directory);
-        let inode = Inode {
-            // No inode has this identity.
-            identity: (0, 0),
-            kind: match kind {
-                MountpointKind::Directory => InodeKind::Directory,
-                MountpointKind::File => InodeKind::File,
-            },
+        let (directory, _) = self.add_as(at, true, directory.kind, Some(directory.identity));
+        let kind = match kind {
+            MountpointKind::Directory => InodeKind::Directory,
+            MountpointKind::File => InodeKind::File,
         };
-        let (id, _) = self.add_as(path, true, inode);
+        let (id, _) = self.add_as(path, true, kind, None);
         if let Some(source) = self.all.get_mut(id.0) {
             source.pending = Some(directory.at(below));
         }
@@ -116,9 +113,10 @@ impl Sources {
         &mut self,
         path: PathBuf,
         recursive: bool,
-        inode: Inode,
+        kind: InodeKind,
+        identity: Option<(u64, u64)>,
     ) -> (SourceId, MountpointKind) {
-        let kind = match inode.kind {
+        let mountpoint = match kind {
             InodeKind::Directory => MountpointKind::Directory,
             InodeKind::File | InodeKind::Link => MountpointKind::File,
         };
@@ -127,10 +125,11 @@ impl Sources {
             path,
             recursive,
             stripped: false,
-            inode,
+            kind,
+            identity,
             pending: None,
         });
-        (id, kind)
+        (id, mountpoint)
     }
 
     /// Translates a place in a pending source into one in a source that exists. None for other sources.
@@ -158,16 +157,17 @@ impl Sources {
         }
     }
 
-    /// What is at `path` in a source, without following symlinks.
+    /// What is at `path` in a source, without following symlinks. `goes_on`: the caller is on its way to something
+    /// below it, so most likely it is a directory.
     ///
     /// # Errors
     ///
     /// The source or a directory on the way can't be looked into.
-    pub fn look(&mut self, source: SourceId, path: RelRef) -> Result<Seen, Cause> {
+    pub fn look(&mut self, source: SourceId, path: RelRef, goes_on: bool) -> Result<Seen, Cause> {
         let Some((parent, name)) = path.split_last() else {
             // Known since it was added; and a file can't be opened by `.`.
             let root = self.all.get(source.0).ok_or(Cause::Internal)?;
-            return Ok(match root.inode.kind {
+            return Ok(match root.kind {
                 InodeKind::Directory => Seen::Directory,
                 InodeKind::File | InodeKind::Link => Seen::File,
             });
@@ -179,14 +179,27 @@ impl Sources {
             return Ok(Seen::Missing);
         }
         let mut missing = path;
-        let found = if self.has_to_stay(source) {
-            // Let the kernel walk, without leaving the source's own mount.
-            self.open_in(source, path, sys::open_beneath)
-                .and_then(|found| {
-                    let inode = sys::inode(found.as_fd()).map_err(Cause::system("fstat"))?;
-                    let text = || sys::read_link(found.as_fd());
-                    seen(inode.kind, text)
-                })
+        let stays_in_mount = self.stays_in_mount(source);
+        let found = if goes_on || stays_in_mount {
+            match self.directory(source, path).map(drop) {
+                Ok(()) => Ok(Seen::Directory),
+                Err(cause) if !cause.is_not_a_directory() => Err(cause),
+                // Let the kernel walk, without leaving the source's own mount.
+                Err(_) if stays_in_mount => {
+                    let open = self.open_in(source, path, sys::open_beneath);
+                    open.and_then(|found| {
+                        let inode = sys::inode(found.as_fd()).map_err(Cause::system("fstat"))?;
+                        seen(inode.kind, || sys::read_link(found.as_fd()))
+                    })
+                }
+                Err(_) => self.directory(source, parent).and_then(|directory| {
+                    match sys::read_link_in(directory, name) {
+                        Ok(text) => Ok(Seen::Link(text)),
+                        Err(Errno::EINVAL) => Ok(Seen::File),
+                        Err(errno) => Err(Cause::system("readlinkat")(errno)),
+                    }
+                }),
+            }
         } else {
             // Look in the parent directory, which is open already or will be needed again.
             match self.directory(source, parent) {
@@ -226,7 +239,7 @@ impl Sources {
             return self.root(source);
         }
         if !self.cache.find(source, path) {
-            let fd = self.open_directory(source, path)?;
+            let fd = self.open_in(source, path, sys::open_directory_beneath)?;
             self.cache.add(source, path, fd);
         }
         self.cache.last().map(|open| open.fd.as_fd())
@@ -238,18 +251,16 @@ impl Sources {
     ///
     /// As [`Sources::directory`].
     pub fn judge(&mut self, source: SourceId, path: RelRef) -> Result<Judged, Cause> {
-        let of_source = self.all.get(source.0).map(|source| source.inode.identity);
-        self.directory(source, path)?;
+        if path.is_root() {
+            self.checked_root(source)?;
+        } else {
+            self.directory(source, path)?;
+        }
         let open = self.cache.last()?;
         if let Some(judged) = open.judged {
             return Ok(judged);
         }
-        let identity = if let Some(identity) = of_source.filter(|_| path.is_root()) {
-            identity
-        } else {
-            let inode = sys::inode(open.fd.as_fd()).map_err(Cause::system("fstat"))?;
-            inode.identity
-        };
+        let identity = open.identity()?;
         let file_system = sys::file_system(open.fd.as_fd()).map_err(Cause::system("fstatfs"))?;
         let judged = Judged {
             identity,
@@ -258,12 +269,13 @@ impl Sources {
         Ok(*open.judged.insert(judged))
     }
 
-    /// Opens the directory at `path` in a source, without following symlinks.
+    /// Opens the directory at `path` in a source to create something in it, without following symlinks.
     ///
     /// # Errors
     ///
-    /// As [`Sources::directory`].
+    /// As [`Sources::directory`] and [`Sources::checked_root`].
     pub fn open_directory(&mut self, source: SourceId, path: RelRef) -> Result<OwnedFd, Cause> {
+        self.identity(source)?;
         self.open_in(source, path, sys::open_directory_beneath)
     }
 
@@ -273,7 +285,7 @@ impl Sources {
         path: RelRef,
         open: impl Fn(BorrowedFd, RelRef, bool) -> Result<OwnedFd, Errno>,
     ) -> Result<OwnedFd, Cause> {
-        let same_mount = self.has_to_stay(source);
+        let same_mount = self.stays_in_mount(source);
         let mut opened = open(self.root(source)?, path, same_mount);
         if let Err(Errno::EMFILE) = opened {
             self.make_room();
@@ -302,12 +314,12 @@ impl Sources {
         Ok(())
     }
 
-    /// A source itself, open.
+    /// A source itself, open. For looking only: it may have been replaced since it was added.
     ///
     /// # Errors
     ///
-    /// It can't be opened, or has been replaced.
-    pub fn root(&mut self, id: SourceId) -> Result<BorrowedFd<'_>, Cause> {
+    /// It can't be opened.
+    fn root(&mut self, id: SourceId) -> Result<BorrowedFd<'_>, Cause> {
         if !self.cache.find(id, RelRef::ROOT) {
             let source = self.all.get(id.0).ok_or(Cause::Internal)?;
             let mut fd = match sys::open_root(&source.path) {
@@ -318,11 +330,6 @@ impl Sources {
                 other => other,
             }
             .map_err(Cause::Source)?;
-            // Opened by its path, maybe not for the first time: it must still be the same inode.
-            let inode = sys::inode(fd.as_fd()).map_err(Cause::system("fstat"))?;
-            if inode.identity != source.inode.identity {
-                return Err(Cause::Changed);
-            }
             if source.stripped {
                 fd = sys::without_submounts(fd.as_fd()).map_err(Cause::system("open_tree"))?;
             }
@@ -331,13 +338,38 @@ impl Sources {
         self.cache.last().map(|open| open.fd.as_fd())
     }
 
+    /// A source itself, open: still the inode that was added, although the path may have been opened again since.
+    ///
+    /// # Errors
+    ///
+    /// It can't be opened, or has been replaced.
+    pub fn checked_root(&mut self, id: SourceId) -> Result<BorrowedFd<'_>, Cause> {
+        self.identity(id)?;
+        self.cache.last().map(|open| open.fd.as_fd())
+    }
+
+    /// Device and inode number of a source, which is open afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::checked_root`].
+    pub fn identity(&mut self, id: SourceId) -> Result<(u64, u64), Cause> {
+        self.root(id)?;
+        let identity = self.cache.last()?.identity()?;
+        let source = self.all.get_mut(id.0).ok_or(Cause::Internal)?;
+        if *source.identity.get_or_insert(identity) != identity {
+            return Err(Cause::Changed);
+        }
+        Ok(identity)
+    }
+
     /// Closes all but the last few directories, and keeps few open from now on: something else needs descriptors.
     pub fn make_room(&mut self) {
         self.cache.make_room();
     }
 
     /// Whether lookups must not cross into the host's mounts below a source.
-    pub fn has_to_stay(&self, id: SourceId) -> bool {
+    pub fn stays_in_mount(&self, id: SourceId) -> bool {
         let source = self.all.get(id.0);
         source.is_some_and(|source| !source.recursive && !source.stripped)
     }
@@ -346,11 +378,6 @@ impl Sources {
     pub fn is_pending(&self, id: SourceId) -> bool {
         let source = self.all.get(id.0);
         source.is_some_and(|source| source.pending.is_some())
-    }
-
-    /// Device and inode number of a source.
-    pub fn identity(&self, id: SourceId) -> Option<(u64, u64)> {
-        self.all.get(id.0).map(|source| source.inode.identity)
     }
 }
 
