@@ -74,18 +74,17 @@ pub(super) fn images_of_hook(bundle: &Bundle) -> Result<Option<ImageDirectory>, 
     let runtime = nix::unistd::getppid().as_raw();
     let arguments = procfs::arguments_of(runtime).unwrap_or_default();
     let trusted = bundle.trusted.as_ref();
-    let path = match value_of(&arguments, "image-path") {
+    let path = if let Some(images) = value_of(&arguments, "image-path") {
         // Relative to the runtime's current directory.
-        Some(images) => PathBuf::from(format!("/proc/{runtime}/cwd")).join(images),
-        None => {
-            let path = bundle.directory.join(BESIDE);
-            let beside = trusted.map(|bundle| ImageDirectory::open_in(bundle, BESIDE, &path));
-            if let Some(Ok(images)) = beside {
-                trust::inner(images.as_fd(), &path)?;
-                return Ok(Some(images));
-            }
-            path
+        PathBuf::from(format!("/proc/{runtime}/cwd")).join(images)
+    } else {
+        let path = bundle.directory.join(BESIDE);
+        let beside = trusted.map(|bundle| ImageDirectory::open_in(bundle, BESIDE, &path));
+        if let Some(Ok(images)) = beside {
+            trust::inner(images.as_fd(), &path)?;
+            return Ok(Some(images));
         }
+        path
     };
     let Ok(images) = ImageDirectory::open(&path) else {
         return Ok(None);
