@@ -19,7 +19,8 @@ use std::time::Duration;
 use common::cost_input::CostInput;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use premount::internals::{
-    self, Budget, Config, ConfigMount, Escaped, Parent, Plan, RelPath, RelRef, compare, config,
+    self, Budget, Checkpoint, Config, ConfigMount, Escaped, Parent, Plan, RelPath, RelRef, compare,
+    config,
 };
 
 criterion_group! {
@@ -48,7 +49,9 @@ fn configurations(criterion: &mut Criterion) {
         criterion.bench_function(&format!("plan, {name}, all missing"), |bencher| {
             bencher.iter_batched(
                 parse,
-                |config| Plan::new(config, &[], Budget::default()).unwrap(),
+                |config| {
+                    Plan::new(config, &Checkpoint::default(), false, Budget::default()).unwrap()
+                },
                 BatchSize::PerIteration,
             );
         });
@@ -70,14 +73,14 @@ fn checkpoints(criterion: &mut Criterion) {
     }];
     let namespaces = [parse()];
     assert_eq!(
-        compare(&namespaces, &known, &[], 10_000)
+        compare(&namespaces, &[], &known, &[], 10_000)
             .required
             .unwrap()
             .len(),
         10_000
     );
     criterion.bench_function("images, 10,000 mounts: required mountpoints", |bencher| {
-        bencher.iter(|| compare(black_box(&namespaces), &known, &[], 10_000));
+        bencher.iter(|| compare(black_box(&namespaces), &[], &known, &[], 10_000));
     });
 }
 

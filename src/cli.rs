@@ -155,13 +155,17 @@ pub struct Manual {
     /// Where the configuration is.
     #[command(flatten)]
     pub origin: Origin,
-    /// Image directory of the checkpoint: include the mountpoints that only its mounts need
+    /// Image directory of the checkpoint: include what only its mounts and its open files need
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub images: Option<PathBuf>,
     /// The checkpoint, as an image directory or an archive (tar, tar.gz, tar.zst): also report whether
     /// it can be restored here. With plan it may stand alone, without a bundle
     #[arg(long, value_name = "PATH", value_parser = path(), conflicts_with = "images")]
     pub checkpoint: Option<PathBuf>,
+    /// Also create logs: files that were opened for appending alone, whose size CRIU ignores. They may
+    /// not have been empty
+    #[arg(long)]
+    pub append: bool,
     /// Maximum number of directories and files to create [default: 100000 for the mounts of the
     /// configuration, and 10000 for those that only the checkpoint has]
     #[arg(long, value_name = "NUMBER")]

@@ -56,7 +56,7 @@ pub use trigger::criu_script::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_befo
 /// For premount's own tests, benchmarks and fuzz targets: not part of the public interface.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::checkpoint::{MountImage, archive, parse};
+    pub use crate::checkpoint::{Checkpoint, MountImage, Namespace, archive, parse};
     pub use crate::escape::{Escaped, Quoted};
     pub use crate::mountpoints::budget::Budget;
     pub use crate::mountpoints::create::create;
@@ -72,10 +72,13 @@ pub mod internals {
     pub use crate::sys::{MountpointKind, close_inherited, do_without_openat2};
 }
 
+use checkpoint::OpenFiles;
+use log::TARGET;
 use mountpoints::create::create;
 use mountpoints::diagnosis::fits;
 use mountpoints::plan::Plan;
 use oci::bundle::Bundle;
+use tracing::warn;
 
 /// Plans the missing mountpoints of a container, and creates them in [`Mode::Create`].
 ///
@@ -88,8 +91,12 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
     } = request.bundle;
     log::note("bundle", directory.as_os_str().as_encoded_bytes());
     let (owner, externals) = (config.owner.clone(), config.externals.clone());
-    let mut plan = Plan::new(config, &request.namespaces, request.budget)?;
-    if request.must_fit && !fits(&plan, &request.namespaces, &externals) {
+    let checkpoint = request.checkpoint;
+    if let OpenFiles::Unusable(error) = &checkpoint.files {
+        warn!(target: TARGET, "what the checkpoint's tasks hold open is not considered: {error}");
+    }
+    let mut plan = Plan::new(config, &checkpoint, request.append, request.budget)?;
+    if request.must_fit && !fits(&plan, &checkpoint.namespaces, &externals) {
         return Err(Error::OtherContainer { bundle: directory });
     }
     if request.mode == Mode::Create {
@@ -98,7 +105,7 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
     Ok(Report {
         bundle: directory,
         plan,
-        namespaces: request.namespaces,
+        namespaces: checkpoint.namespaces,
         externals,
         failing: request.failing,
         diagnosed: request.diagnose,

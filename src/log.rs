@@ -96,7 +96,8 @@ pub fn start(settings: Settings) {
 }
 
 /// The journal, if there is one and it accepts messages. Its fields are `PREMOUNT_CONTAINER`,
-/// `PREMOUNT_BUNDLE`, `PREMOUNT_MOUNT`, `PREMOUNT_PATH` and `PREMOUNT_ACTION` (systemd.journal-fields(7)).
+/// `PREMOUNT_BUNDLE`, `PREMOUNT_MOUNT`, `PREMOUNT_FILE`, `PREMOUNT_PATH` and `PREMOUNT_ACTION`
+/// (systemd.journal-fields(7)).
 fn journal<S>() -> Option<impl Layer<S>>
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span>,
@@ -187,6 +188,21 @@ pub fn about_mount(action: &'static str, mount: &[u8], path: Option<&Path>, say:
         "mount",
         action,
         mount = %Escaped(mount),
+        path = path.map(|path| display(shown(path))),
+    );
+    fields.in_scope(say);
+}
+
+/// [`about_mount`] for an open file.
+pub fn about_file(action: &'static str, file: &[u8], path: Option<&Path>, say: impl FnOnce()) {
+    if !has_fields() {
+        return say();
+    }
+    let fields = error_span!(
+        target: TARGET,
+        "file",
+        action,
+        file = %Escaped(file),
         path = path.map(|path| display(shown(path))),
     );
     fields.in_scope(say);

@@ -2,7 +2,7 @@
 //! A request to prepare a bundle. The triggers (trigger/) build it; nothing after them knows or depends on
 //! who called.
 
-use crate::checkpoint::Namespace;
+use crate::checkpoint::Checkpoint;
 use crate::cli::Format;
 use crate::mountpoints::budget::Budget;
 use crate::oci::bundle::Bundle;
@@ -12,8 +12,8 @@ use crate::oci::bundle::Bundle;
 pub struct Request {
     /// The container's bundle.
     pub(crate) bundle: Bundle,
-    /// The mount namespaces of the checkpoint; empty without a readable checkpoint.
-    pub(crate) namespaces: Vec<Namespace>,
+    /// The checkpoint; empty without a readable one.
+    pub(crate) checkpoint: Checkpoint,
     /// What to do about missing mountpoints.
     pub mode: Mode,
     /// What makes the call fail.
@@ -23,6 +23,8 @@ pub struct Request {
     /// Whether to do nothing if the checkpoint's mounts don't match the bundle's: only that shows whether
     /// both belong to the same container.
     pub must_fit: bool,
+    /// Whether to create logs, which may not have been empty.
+    pub append: bool,
     /// The limit on created inodes.
     pub(crate) budget: Budget,
     /// Where the report goes.

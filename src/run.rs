@@ -80,8 +80,8 @@ fn perform(invocation: &Invocation) -> Result<Outcome, Error> {
         Invocation::Manual(view, options) => {
             let request = manual::request(view, options)?;
             if let (None, Some(checkpoint)) = (&request, &options.checkpoint) {
-                let namespaces = checkpoint::archive::read(checkpoint)?;
-                report::show_checkpoint(options.format, checkpoint, &namespaces)?;
+                let read = checkpoint::archive::read(checkpoint)?;
+                report::show_checkpoint(options.format, checkpoint, &read.namespaces)?;
             }
             request
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::MountImage;
 use crate::error::Error;
+use crate::path::RelPath;
 
 /// Maximum number of mounts. The kernel allows 100,000 in a namespace (`fs.mount-max`); planning, creating
 /// and reporting one takes about 2 KB.
@@ -16,6 +17,11 @@ const NAMES: usize = 1 << 20;
 const DIRECTORIES: usize = 8 << 20;
 /// Memory for a directory besides its path.
 const DIRECTORY: usize = 128;
+/// Maximum number of open files in the images, and of their paths' bytes that are kept.
+const OPEN_FILES: usize = 1 << 20;
+const OPEN_FILE_NAMES: usize = 1 << 20;
+/// Memory for an open file besides its path.
+const OPEN_FILE: usize = 128;
 /// Maximum bytes of mount entries: premount reads all of an entry, but keeps only what it needs.
 const BYTES: usize = 64 << 20;
 
@@ -27,6 +33,9 @@ pub struct Budget {
     names: usize,
     directories: usize,
     bytes: usize,
+    open_files: usize,
+    open_file_names: usize,
+    open_file_bytes: usize,
 }
 
 impl Default for Budget {
@@ -37,6 +46,9 @@ impl Default for Budget {
             names: NAMES,
             directories: DIRECTORIES,
             bytes: BYTES,
+            open_files: OPEN_FILES,
+            open_file_names: OPEN_FILE_NAMES,
+            open_file_bytes: BYTES,
         }
     }
 }
@@ -81,6 +93,20 @@ impl Budget {
         let size = directories.map(|path| DIRECTORY + top + path.size()).sum();
         let (left, limit) = (&mut self.directories, DIRECTORIES);
         take(left, size, file, limit, "bytes of mountpoint directories")
+    }
+
+    /// Counts an open file that has `size` bytes in its image.
+    pub(super) fn open_file(&mut self, size: usize, file: &Path) -> Result<(), Error> {
+        take(&mut self.open_files, 1, file, OPEN_FILES, "open files")?;
+        let left = &mut self.open_file_bytes;
+        take(left, size, file, BYTES, "bytes of open files")
+    }
+
+    /// Counts an open file that is kept.
+    pub(super) fn name_of_open_file(&mut self, path: &RelPath, file: &Path) -> Result<(), Error> {
+        let (left, limit) = (&mut self.open_file_names, OPEN_FILE_NAMES);
+        let size = OPEN_FILE + path.as_bytes().len();
+        take(left, size, file, limit, "bytes of names of open files")
     }
 
     fn take_names(&mut self, size: usize, file: &Path) -> Result<(), Error> {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The mounts of a checkpoint, from CRIU's `mountpoints-*.img` images: one file per mount namespace, with
-//! every mount in it, whoever mounted it, and its resolved mountpoint (CRIU images/mnt.proto;
-//! criu/include/magic.h).
+//! The checkpoint's images, as far as premount reads them: the mounts of each mount namespace, whoever mounted
+//! them; what tasks hold open by path; and the tasks' credentials.
 //!
-//! A checkpoint is untrusted input. [`Budget`] bounds all of its images together, and all they yield is the
-//! names of places.
+//! A checkpoint is untrusted input. [`Budget`] bounds what is read of it, and all that it yields is the names
+//! of places, with modes and IDs.
 
 pub mod archive;
 mod budget;
-mod parse;
+mod files;
+mod image;
+mod mounts;
+mod tasks;
 
 use std::borrow::Cow;
 use std::io::{BufReader, Read};
@@ -19,16 +21,43 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 pub use budget::Budget;
-pub use parse::{parse, read_image};
+pub use files::{OpenFile, OpenKind};
+pub use mounts::{parse, read_image};
+pub use tasks::{Holder, Tasks};
 
 use crate::error::Error;
 use crate::path::RelPath;
 use crate::{input, sys};
+use files::Files;
+use image::{FilesImage, Image, TaskImage};
 
 /// Maximum number of entries in an image directory. CRIU writes about six files per process.
 const MAX_NAMES: usize = 1 << 20;
 /// Maximum bytes of an image buffered at once.
 const BUFFER: u64 = 64 << 10;
+
+/// What premount reads of a checkpoint.
+#[derive(Debug, Default)]
+pub struct Checkpoint {
+    /// The mount namespaces, the root process's first.
+    pub namespaces: Vec<Namespace>,
+    /// What CRIU opens by path, or why that is unknown.
+    pub files: OpenFiles,
+    /// Who holds it open.
+    pub tasks: Tasks,
+}
+
+/// What CRIU opens by path.
+#[derive(Debug, Default)]
+pub enum OpenFiles {
+    /// The checkpoint has no image of open files.
+    #[default]
+    None,
+    /// All that premount can make, in the order of the mounts and paths.
+    Known(Vec<OpenFile>),
+    /// The images can't be read, or are invalid.
+    Unusable(Error),
+}
 
 /// A mount of the checkpoint.
 #[derive(Clone, Debug)]
@@ -47,6 +76,8 @@ pub struct MountImage {
     pub file_system: Cow<'static, str>,
     /// The key of an external mount, which the runtime passes to CRIU on restore.
     pub external: Option<Vec<u8>>,
+    /// Whether it is read-only.
+    pub read_only: bool,
 }
 
 impl MountImage {
@@ -109,80 +140,103 @@ impl AsFd for ImageDirectory {
     }
 }
 
-/// Reads all mount namespaces in an image directory, the root process's first.
+/// Reads an image directory. An unusable image of open files is no error: see [`OpenFiles`].
 ///
 /// # Errors
 ///
-/// An image can't be read, is invalid, or exceeds a limit.
-pub fn read(directory: &ImageDirectory) -> Result<Vec<Namespace>, Error> {
+/// A mountpoints image can't be read, is invalid, or exceeds a limit.
+pub fn read(directory: ImageDirectory) -> Result<Checkpoint, Error> {
+    let names = Names::of(&directory)?;
     let mut budget = Budget::default();
-    let image = |number| {
-        let name = format!("mountpoints-{number}.img");
-        let file = directory.path.join(&name);
-        let (image, size) = input::open_file_in(directory.as_fd(), &name, &file)?;
+    let mut namespaces = Vec::new();
+    for &number in &names.mounts {
+        let image = Image::Mounts(number);
+        let namespace = directory.open_image(image, |content, file| {
+            read_image(content, file, &mut budget)
+        })?;
+        namespaces.push(namespace);
+    }
+    let files = read_files(&directory, &names.files, &mut budget);
+    Ok(Checkpoint {
+        namespaces,
+        files: files.unwrap_or_else(OpenFiles::Unusable),
+        tasks: Tasks::InDirectory(directory, names.tasks),
+    })
+}
+
+fn read_files(
+    directory: &ImageDirectory,
+    images: &[FilesImage],
+    budget: &mut Budget,
+) -> Result<OpenFiles, Error> {
+    if images.is_empty() {
+        return Ok(OpenFiles::None);
+    }
+    let mut files = Files::default();
+    for &kind in images {
+        directory.open_image(Image::Files(kind), |content, file| {
+            files.read(content, kind, file, budget)
+        })?;
+    }
+    Ok(OpenFiles::Known(files.finish()))
+}
+
+impl ImageDirectory {
+    fn open_image<T>(
+        &self,
+        image: Image,
+        read: impl FnOnce(BufReader<std::io::Take<std::fs::File>>, &Path) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let name = image.name();
+        let file = self.path.join(&name);
+        let (content, size) = input::open_file_in(self.fd.as_fd(), &name, &file)?;
         // Stopping at the size from fstat(2) saves the read(2) that would find the end of the file.
         let buffer = usize::try_from(size.min(BUFFER)).unwrap_or_default();
-        let image = BufReader::with_capacity(buffer, image.take(size));
-        read_image(image, &file, &mut budget)
-    };
-    numbers(directory)?.into_iter().map(image).collect()
-}
-
-/// The sorted numbers of the images in a directory: CRIU numbers namespaces as it finds them, starting with
-/// the root process's.
-fn numbers(directory: &ImageDirectory) -> Result<Vec<u32>, Error> {
-    let mut numbers = Vec::new();
-    let mut names = 0;
-    // Stop after one image too many: the budget reports it.
-    let listed = sys::list(directory.as_fd(), |name| {
-        names += 1;
-        numbers.extend(number(name));
-        if names > MAX_NAMES || numbers.len() > Budget::MAX_NAMESPACES {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    });
-    listed.map_err(|errno| Error::Unreadable {
-        file: directory.path.clone(),
-        operation: "getdents64",
-        errno,
-    })?;
-    if names > MAX_NAMES {
-        let reason = format!("more than {MAX_NAMES} entries: not a CRIU image directory");
-        return Err(Error::invalid(&directory.path, "", reason));
+        let content = BufReader::with_capacity(buffer, content.take(size));
+        read(content, &file)
     }
-    numbers.sort_unstable();
-    Ok(numbers)
 }
 
-/// The namespace number in the name of a mountpoints image, exactly as CRIU writes it.
-pub fn number(name: &str) -> Option<u32> {
-    let number = name.strip_prefix("mountpoints-")?.strip_suffix(".img")?;
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
-    let padded = number.len() > 1 && number.starts_with('0');
-    number.parse().ok().filter(|_| plain && !padded)
+/// The images in a directory.
+#[derive(Default)]
+struct Names {
+    /// The sorted numbers of the namespaces: CRIU numbers them as it finds them, starting with the root
+    /// process's.
+    mounts: Vec<u32>,
+    files: Vec<FilesImage>,
+    tasks: Vec<(TaskImage, u32)>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_of_mounts_is_known_by_its_name() {
-        for (name, is) in [
-            ("mountpoints-0.img", Some(0)),
-            ("mountpoints-7.img", Some(7)),
-            ("mountpoints-12.img", Some(12)),
-            ("mountpoints-4294967295.img", Some(u32::MAX)),
-            ("mountpoints-4294967296.img", None),
-            ("mountpoints-012.img", None),
-            ("mountpoints-00.img", None),
-            ("mountpoints-+1.img", None),
-            ("mountpoints-.img", None),
-            ("mountpoints-1.img.tmp", None),
-            ("fs-1.img", None),
-        ] {
-            assert_eq!(number(name), is, "{name}");
+impl Names {
+    fn of(directory: &ImageDirectory) -> Result<Self, Error> {
+        let mut names = Self::default();
+        let mut count = 0;
+        // Stop after one image too many: the budget reports it.
+        let listed = sys::list(directory.as_fd(), |name| {
+            count += 1;
+            match Image::named(name) {
+                Some(Image::Mounts(number)) => names.mounts.push(number),
+                Some(Image::Files(image)) => names.files.push(image),
+                Some(Image::Task(image, number)) if names.tasks.len() < tasks::MAX_IMAGES => {
+                    names.tasks.push((image, number));
+                }
+                Some(Image::Task(..)) | None => {}
+            }
+            if count > MAX_NAMES || names.mounts.len() > Budget::MAX_NAMESPACES {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        listed.map_err(|errno| Error::Unreadable {
+            file: directory.path.clone(),
+            operation: "getdents64",
+            errno,
+        })?;
+        if count > MAX_NAMES {
+            let reason = format!("more than {MAX_NAMES} entries: not a CRIU image directory");
+            return Err(Error::invalid(&directory.path, "", reason));
         }
+        names.mounts.sort_unstable();
+        Ok(names)
     }
 }

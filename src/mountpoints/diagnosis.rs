@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::failure::{Cause, Failure};
-use super::plan::{Origin, Plan, PlannedMount, Status};
+use super::plan::{Origin, Plan, PlannedFile, PlannedMount, Status};
 use super::required::InCheckpoint;
-use crate::checkpoint::{MountImage, Namespace};
+use crate::checkpoint::{MountImage, Namespace, OpenKind};
 use crate::error::shown;
 use crate::oci::config::Externals;
 use crate::oci::mount::Content;
@@ -31,22 +31,29 @@ pub struct Finding<'a> {
 #[derive(Clone, Copy, Debug)]
 enum About<'a> {
     Planned(&'a PlannedMount),
+    File(&'a PlannedFile),
     Image(&'a MountImage),
 }
 
 impl Finding<'_> {
-    /// The mount: its destination.
-    pub fn mount(&self) -> Cow<'_, [u8]> {
+    /// What it is about, by its path in the container: the destination of a mount, or an open file.
+    pub fn path(&self) -> Cow<'_, [u8]> {
         match self.about {
             About::Planned(planned) => planned.mount.written.as_bytes().into(),
+            About::File(planned) => planned.name().into(),
             About::Image(mount) => [b"/", mount.mountpoint.as_bytes()].concat().into(),
         }
     }
 
     /// The place on the host.
     pub fn host_path(&self) -> Option<PathBuf> {
-        let About::Planned(planned) = self.about else {
-            return None;
+        let planned = match self.about {
+            About::Planned(planned) => planned,
+            About::File(planned) => {
+                let failed_at = self.plan.file_failed_at(planned);
+                return Some(failed_at.unwrap_or_else(|| self.plan.sources.host_path(&planned.at)));
+            }
+            About::Image(_) => return None,
         };
         match self.kind {
             FindingKind::NoMapping | FindingKind::NotInCheckpoint => None,
@@ -70,6 +77,14 @@ impl Finding<'_> {
             (_, About::Image(mount)) => {
                 let id = mount.id;
                 format!("No mapping for {id}:{} mountpoint", mount.mountpoint.view())
+            }
+            (_, About::File(planned)) => {
+                let path = planned.path.view();
+                match planned.kind {
+                    OpenKind::Fifo => format!("Can't open fake fifo [{path}]"),
+                    OpenKind::SocketDirectory => "Can't bind: No such file or directory".to_owned(),
+                    _ => format!("Can't open file {path}"),
+                }
             }
             (FindingKind::WrongKind, About::Planned(planned)) => wrong_kind(planned),
             (FindingKind::MissingSource, About::Planned(planned)) => {
@@ -104,6 +119,15 @@ pub enum FindingKind {
     NoMapping,
     /// The configuration has a mount that the checkpoint doesn't know: it will not be there.
     NotInCheckpoint,
+    /// A directory, a FIFO or an empty file that a task holds open isn't there; `apply`, the hook or the action
+    /// script makes it.
+    MissingOpenFile,
+    /// A log that a task holds open isn't there; it is made if asked for.
+    MissingLog,
+    /// Something that a task holds open isn't there, and nothing tells what it is.
+    OpenFileOfUnknownKind,
+    /// Something that a task holds open can't be created.
+    OpenFileNotCreated,
 }
 
 impl FindingKind {
@@ -118,6 +142,10 @@ impl FindingKind {
             Self::Unreachable => "unreachable",
             Self::NoMapping => "no-mapping",
             Self::NotInCheckpoint => "not-in-checkpoint",
+            Self::MissingOpenFile => "missing-open-file",
+            Self::MissingLog => "missing-log",
+            Self::OpenFileOfUnknownKind => "open-file-of-unknown-kind",
+            Self::OpenFileNotCreated => "open-file-not-created",
         }
     }
 
@@ -141,6 +169,20 @@ impl FindingKind {
                 "the checkpoint needs this mount, and the configuration doesn't have it"
             }
             Self::NotInCheckpoint => "the checkpoint doesn't have this mount: it won't be there",
+            Self::MissingOpenFile => {
+                "a task of the checkpoint has this open, and it is missing (premount apply makes it)"
+            }
+            Self::MissingLog => {
+                "a task of the checkpoint appends to this file, and it is missing (premount apply --append makes \
+                 an empty one, or the annotation io.premount.append)"
+            }
+            Self::OpenFileOfUnknownKind => {
+                "a task of the checkpoint has this open, it is missing, and nothing tells whether it is a \
+                 directory or a file"
+            }
+            Self::OpenFileNotCreated => {
+                "a task of the checkpoint has this open, and it is missing and can't be created, or of another kind"
+            }
         }
     }
 }
@@ -166,6 +208,11 @@ pub fn diagnose<'a>(
             let kind = FindingKind::NotInCheckpoint;
             all.push(Finding { kind, plan, about });
         }
+    }
+    for planned in plan.files.iter().filter(|planned| planned.is_held) {
+        let about = About::File(planned);
+        let kind = of_open_file(planned);
+        all.extend(kind.map(|kind| Finding { kind, plan, about }));
     }
     let unmapped = unmapped(plan, namespaces, externals);
     all.extend(unmapped.into_iter().map(|mount| Finding {
@@ -215,6 +262,21 @@ pub fn fits(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> boo
     plan.mounts.iter().any(is_external) && unmapped(plan, namespaces, externals).is_empty()
 }
 
+fn of_open_file(planned: &PlannedFile) -> Option<FindingKind> {
+    match &planned.status {
+        Status::Missing(_) => Some(FindingKind::MissingOpenFile),
+        Status::NotRequested => Some(FindingKind::MissingLog),
+        Status::KindUnknown => Some(FindingKind::OpenFileOfUnknownKind),
+        Status::Failed(_) | Status::NotCreated(..) => Some(FindingKind::OpenFileNotCreated),
+        Status::Present
+        | Status::Created(_)
+        | Status::Restored
+        | Status::Kernel
+        | Status::Link
+        | Status::NotInspected(_) => None,
+    }
+}
+
 fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
     match &planned.status {
         // Every runtime creates the configuration's mountpoints in the rootfs itself.
@@ -224,7 +286,7 @@ fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
             None
         }
         Status::Missing(_) => Some(FindingKind::MissingMountpoint),
-        Status::KindUnknown => Some(FindingKind::MountpointOfUnknownKind),
+        Status::KindUnknown | Status::NotRequested => Some(FindingKind::MountpointOfUnknownKind),
         Status::Failed(failure) | Status::NotCreated(_, failure) => Some(match failure.cause {
             Cause::WrongKind { .. } => FindingKind::WrongKind,
             Cause::Source(_) => FindingKind::MissingSource,

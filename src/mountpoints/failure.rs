@@ -111,14 +111,14 @@ impl Display for Cause {
             Self::NotADirectory => "something that is not a directory is in the way",
             Self::WrongKind {
                 needed: MountpointKind::Directory,
-            } => "the mountpoint has to be a directory, and a file is there",
+            } => "it has to be a directory, and a file is there",
             Self::WrongKind {
                 needed: MountpointKind::File,
-            } => "the mountpoint has to be a file, and a directory is there",
+            } => "it has to be a file, and a directory is there",
             Self::TooLong => "the path is too long",
             Self::TooMany => "more is missing than one call creates (see --max-inodes)",
             Self::Changed => "the directory was replaced in the meantime",
-            Self::System { .. } | Self::Nul => "cannot create the mountpoint",
+            Self::System { .. } | Self::Nul => "cannot create it",
             Self::Internal => "internal error",
         })
     }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What isn't there yet: the inodes that a plan is to create, each once, whatever number of mounts needs it.
+//! What isn't there yet: the inodes that a plan is to create, each once, whatever number of mounts and open files needs it.
 
 use std::collections::BTreeMap;
 
 use super::failure::Cause;
 use super::host_place::HostPlace;
+use crate::oci::process::User;
 use crate::path::{Name, RelRef};
-use crate::sys::MountpointKind;
+use crate::sys::NewKind;
 
 /// Paths below one directory, name by name, each with a value or without.
 #[derive(Debug)]
@@ -98,6 +99,11 @@ impl<T> PathTree<T> {
         }
     }
 
+    /// All values.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.nodes.iter().filter_map(|node| node.value.as_ref())
+    }
+
     /// The value at a path.
     pub fn get(&self, path: RelRef) -> Option<&T> {
         if self.is_empty() {
@@ -115,11 +121,57 @@ impl<T> PathTree<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct PendingInode {
     /// What it has to be.
-    pub kind: MountpointKind,
-    /// The first mount that needs it, by its index in the plan.
-    pub mount: usize,
+    pub kind: NewKind,
+    /// Its permissions, if the checkpoint has them.
+    pub mode: Option<u32>,
+    /// Who creates it.
+    pub maker: MakerId,
+    /// What needs it first.
+    pub need: Need,
     /// What became of it.
     pub made: Made,
+}
+
+impl PendingInode {
+    /// The mode that it is created with.
+    pub fn mode(&self) -> u32 {
+        self.mode.unwrap_or(match self.kind {
+            NewKind::Directory => 0o755,
+            NewKind::File | NewKind::Fifo => 0o644,
+        })
+    }
+}
+
+/// What needs an inode, by its index in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A mount: its mountpoint.
+    Mount(usize),
+    /// An open file.
+    File(usize),
+}
+
+/// Who creates an inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// The runtime, as the container's root.
+    Runtime,
+    /// A task of the container, with these IDs on the host.
+    Task {
+        /// The one that holds it, or the container's user.
+        user: User,
+        /// The container's user, if that is root: it can have created what the task could not.
+        root: Option<User>,
+    },
+}
+
+/// A [`Maker`], by its index in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MakerId(pub usize);
+
+impl MakerId {
+    /// [`Maker::Runtime`].
+    pub const RUNTIME: Self = Self(0);
 }
 
 /// What became of a [`PendingInode`].
@@ -200,12 +252,20 @@ impl Pending {
         Some((tree, &mut found.inodes))
     }
 
-    /// Drops what only later mounts than the first `mounts` need.
-    pub fn keep_mounts(&mut self, mounts: usize) {
+    /// Drops what only others need.
+    pub fn keep(&mut self, is_kept: impl Fn(Need) -> bool) {
         for tree in &mut self.trees {
             for node in &mut tree.inodes.nodes {
-                node.value = node.value.filter(|inode| inode.mount < mounts);
+                node.value = node.value.filter(|inode| is_kept(inode.need));
             }
+        }
+    }
+
+    /// Gives an inode the permissions that the checkpoint has for it, if it has none yet.
+    pub fn set_mode(&mut self, id: PendingId, mode: u32) {
+        let tree = self.trees.get_mut(id.tree);
+        if let Some(inode) = tree.and_then(|tree| tree.inodes.value_mut(id.node)) {
+            inode.mode.get_or_insert(mode);
         }
     }
 

@@ -2,18 +2,20 @@
 //! For each mount: where its mountpoint lives, what is there, what is missing; and later what became of that.
 //! [`planner`](super::planner) works it out, [`create`](super::create) carries it out.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Cause, Failure};
 use super::host_place::HostPlace;
-use super::pending::{Made, Pending, PendingId};
+use super::pending::{Made, Maker, Need, Pending, PendingId};
 use super::required::InCheckpoint;
 use super::sources::Sources;
+use crate::checkpoint::OpenKind;
 use crate::error::{Errored, shown};
 use crate::escape::Escaped;
 use crate::oci::mount::Mount;
 use crate::path::{RelPath, RelRef};
-use crate::sys::MountpointKind;
+use crate::sys::{MountpointKind, NewKind};
 
 /// What to create, worked out without changing the host.
 #[derive(Debug)]
@@ -22,6 +24,12 @@ pub struct Plan {
     pub rootfs: PathBuf,
     /// The mounts, in the order of the configuration; then those that only the checkpoint has.
     pub mounts: Vec<PlannedMount>,
+    /// What CRIU opens by path, or the runtime creates: working directories, open files and more.
+    pub files: Vec<PlannedFile>,
+    /// Who creates; by [`MakerId`](super::pending::MakerId).
+    pub makers: Vec<Maker>,
+    /// Whether root in the container may have `CAP_DAC_OVERRIDE`.
+    pub may_override: bool,
     /// The host's directories and files behind them.
     pub sources: Sources,
     /// What isn't there yet.
@@ -29,6 +37,27 @@ pub struct Plan {
     /// The checkpoint needs more inodes, or has more mounts, beyond the configuration than this limit: none
     /// of them is planned.
     pub over_limit: Option<usize>,
+    /// The checkpoint's tasks hold more files, or need more inodes for them, than this limit: none of them is
+    /// planned.
+    pub files_over_limit: Option<usize>,
+}
+
+/// Something that CRIU opens by its path.
+#[derive(Debug)]
+pub struct PlannedFile {
+    /// Its path in the container.
+    pub path: RelPath,
+    /// What it has to be.
+    pub kind: OpenKind,
+    /// Whether a task of the checkpoint holds it, so that CRIU fails without it. The working directory of the
+    /// configuration need not be held.
+    pub is_held: bool,
+    /// The mount that it is in, by its index in [`Plan::mounts`]; none for the rootfs.
+    pub parent: Option<usize>,
+    /// Where it is on the host.
+    pub at: HostPlace,
+    /// How it stands with it.
+    pub status: Status,
 }
 
 /// A mount, and its mountpoint.
@@ -61,7 +90,7 @@ pub enum Origin {
     Checkpoint,
 }
 
-/// The state of a mountpoint.
+/// The state of a mountpoint, or of something that CRIU opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It is there, and of the right kind.
@@ -83,6 +112,8 @@ pub enum Status {
     /// It isn't there, and nothing tells whether it has to be a directory or a file: the wrong one would be
     /// worse than none.
     KindUnknown,
+    /// It isn't there, it may have had content, and CRIU accepts an empty one: a log. Created if asked for.
+    NotRequested,
     /// The plan leads nowhere.
     Failed(Failure),
 }
@@ -96,7 +127,7 @@ pub enum Reason {
     Link,
 }
 
-/// A mountpoint that isn't there.
+/// A mountpoint or an open file that isn't there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// Where it has to be.
@@ -134,15 +165,22 @@ impl Status {
     }
 }
 
-/// An inode that a mount lacks, or lacked.
+/// An inode that a mount or an open file lacks, or lacked.
 #[derive(Clone, Copy, Debug)]
 pub struct LackingInode<'a> {
     /// Its path in the source.
     pub path: RelRef<'a>,
     /// What it has to be.
-    pub kind: MountpointKind,
+    pub kind: NewKind,
     /// What became of it.
     pub made: Made,
+}
+
+impl PlannedFile {
+    /// Its absolute path in the container.
+    pub fn name(&self) -> Vec<u8> {
+        [b"/", self.path.as_bytes()].concat()
+    }
 }
 
 impl Plan {
@@ -160,6 +198,24 @@ impl Plan {
         }
     }
 
+    /// The host path at which an open file failed, if it did.
+    pub fn file_failed_at(&self, planned: &PlannedFile) -> Option<PathBuf> {
+        let at = planned.status.failure()?.at.as_ref();
+        Some(self.sources.host_path(at.unwrap_or(&planned.at)))
+    }
+
+    /// What failed with an open file, on one line.
+    pub fn file_failure_text(&self, planned: &PlannedFile) -> Option<String> {
+        let cause = planned.status.failure()?.cause;
+        let (name, path) = (planned.name(), self.file_failed_at(planned)?);
+        let (operation, errno) = (cause.operation(), Errored(cause.errno()));
+        Some(format!(
+            "open file {}: {cause}: {}: {operation}: {errno}",
+            Escaped(&name),
+            shown(&path)
+        ))
+    }
+
     /// What failed with a mount, on one line.
     pub fn failure_text(&self, planned: &PlannedMount) -> Option<String> {
         let cause = planned.status.failure()?.cause;
@@ -172,14 +228,57 @@ impl Plan {
         ))
     }
 
-    /// The inodes that the mount with this index lacks, or lacked, outermost first; without those that an
-    /// earlier mount lacks too.
-    pub fn lacking(&self, index: usize) -> impl Iterator<Item = LackingInode<'_>> {
-        let planned = self.mounts.get(index);
-        let missing = planned.and_then(|planned| planned.status.missing());
+    /// The status of a mount or an open file.
+    pub fn status(&self, need: Need) -> Option<&Status> {
+        match need {
+            Need::Mount(index) => self.mounts.get(index).map(|planned| &planned.status),
+            Need::File(index) => self.files.get(index).map(|planned| &planned.status),
+        }
+    }
+
+    /// Changes the status of a mount or an open file.
+    pub fn set_status(&mut self, need: Need, status: Status) {
+        let of = match need {
+            Need::Mount(index) => self
+                .mounts
+                .get_mut(index)
+                .map(|planned| &mut planned.status),
+            Need::File(index) => self.files.get_mut(index).map(|planned| &mut planned.status),
+        };
+        if let Some(of) = of {
+            *of = status;
+        }
+    }
+
+    /// Everything that has a status, in order.
+    pub fn needs(&self) -> impl Iterator<Item = Need> + use<> {
+        let mounts = (0..self.mounts.len()).map(Need::Mount);
+        mounts.chain((0..self.files.len()).map(Need::File))
+    }
+
+    /// What needs an inode, by its path in the container.
+    pub fn name_of(&self, need: Need) -> Cow<'_, [u8]> {
+        match need {
+            Need::Mount(index) => {
+                let planned = self.mounts.get(index);
+                planned.map_or(Cow::default(), |planned| {
+                    planned.mount.written.as_bytes().into()
+                })
+            }
+            Need::File(index) => {
+                let planned = self.files.get(index);
+                planned.map_or(Cow::default(), |planned| planned.name().into())
+            }
+        }
+    }
+
+    /// The inodes that a mount or an open file lacks, or lacked, outermost first; without those that an earlier
+    /// one lacks too.
+    pub fn lacking(&self, need: Need) -> impl Iterator<Item = LackingInode<'_>> {
+        let missing = self.status(need).and_then(Status::missing);
         missing.into_iter().flat_map(move |missing| {
             let inodes = self.pending.upwards(missing.inode);
-            let own: Vec<_> = inodes.take_while(|inode| inode.mount == index).collect();
+            let own: Vec<_> = inodes.take_while(|inode| inode.need == need).collect();
             let paths: Vec<RelRef> = missing.at.view().ancestors().take(own.len()).collect();
             let both = paths.into_iter().zip(own).rev();
             both.map(|(path, inode)| LackingInode {

@@ -12,6 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::json::{self, List, Object};
 use super::mount::{Mount, RawMount};
 use super::owner::Owner;
+use super::process::{Process, RawProcess};
 use crate::error::Error;
 
 /// The name of the configuration in a bundle (runtime-spec bundle.md).
@@ -24,6 +25,9 @@ pub const MAX_MOUNTS: usize = 100_000;
 /// The annotation that turns premount on or off: `true` or `false`.
 pub const RESTORE_ANNOTATION: &str = "io.premount.restore";
 
+/// The annotation that has logs created that may not have been empty: `true`.
+pub const APPEND_ANNOTATION: &str = "io.premount.append";
+
 /// The part of a configuration that premount uses.
 #[derive(Debug)]
 pub struct Config {
@@ -31,8 +35,14 @@ pub struct Config {
     pub is_oci: bool,
     /// The value of the annotation `io.premount.restore`.
     pub restore: Option<String>,
+    /// The value of the annotation `io.premount.append`.
+    pub append: Option<String>,
     /// `root.path`, absolute.
     pub rootfs: PathBuf,
+    /// `root.readonly`.
+    pub is_rootfs_read_only: bool,
+    /// `process`.
+    pub process: Process,
     /// `mounts`, in order.
     pub mounts: Vec<Mount>,
     /// The owner of created mountpoints.
@@ -69,12 +79,18 @@ impl Config {
         }
         let mounts = mounts.into_iter();
         let mounts = mounts.map(|Object(mount)| Mount::new(mount, bundle));
+        let Object(process) = raw.process.unwrap_or_default();
+        let annotations = raw.annotations.map(|Object(all)| all);
+        let Annotations { restore, append } = annotations.unwrap_or_default();
         let Object(linux) = raw.linux.unwrap_or_default();
         let devices = linux.devices.unwrap_or_default();
         Ok(Self {
             is_oci: raw.version.is_some(),
-            restore: raw.annotations.and_then(|Object(all)| all.restore),
+            restore,
+            append,
             rootfs: bundle.join(rootfs),
+            is_rootfs_read_only: root.readonly == Some(true),
+            process: process.into(),
             mounts: mounts.collect(),
             owner: Owner::of(linux.uid_mappings.as_deref(), linux.gid_mappings.as_deref()),
             externals: Externals {
@@ -101,6 +117,7 @@ struct RawConfig<'a> {
     version: Option<String>,
     annotations: Option<Object<Annotations>>,
     root: Option<Object<RawRoot>>,
+    process: Option<Object<RawProcess<'a>>>,
     mounts: Option<List<Object<RawMount<'a>>>>,
     linux: Option<Object<RawLinux>>,
 }
@@ -111,6 +128,7 @@ enum Field {
     OciVersion,
     Annotations,
     Root,
+    Process,
     Mounts,
     Linux,
     #[serde(other)]
@@ -118,16 +136,20 @@ enum Field {
 }
 
 /// The annotations of a configuration or a state.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Annotations {
     /// [`RESTORE_ANNOTATION`].
     #[serde(rename = "io.premount.restore")]
     pub(super) restore: Option<String>,
+    /// [`APPEND_ANNOTATION`].
+    #[serde(rename = "io.premount.append")]
+    pub(super) append: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct RawRoot {
     path: Option<PathBuf>,
+    readonly: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,6 +186,7 @@ impl<'de> Deserialize<'de> for RawConfig<'de> {
                             json::take(&mut map, "annotations", &mut all.annotations)
                         }
                         Field::Root => json::take(&mut map, "root", &mut all.root),
+                        Field::Process => json::take(&mut map, "process", &mut all.process),
                         Field::Mounts => json::take(&mut map, "mounts", &mut all.mounts),
                         Field::Linux => json::take(&mut map, "linux", &mut all.linux),
                         Field::Other => json::ignore(&mut map),

@@ -7,4 +7,5 @@ pub mod config;
 pub mod json;
 pub mod mount;
 pub mod owner;
+pub mod process;
 pub mod state;

@@ -53,6 +53,8 @@ pub struct Mount {
     pub destination: Result<RelPath, NotAPath>,
     /// Whether a symlink at the destination is followed: not with crun's `dest-nofollow`.
     pub follow: bool,
+    /// Whether it is read-only (`ro`, `rro`).
+    pub read_only: bool,
     /// `bind`, `rbind`, or the file system's type.
     pub file_system: String,
     /// What is mounted.
@@ -86,6 +88,7 @@ struct Options {
     src_nofollow: bool,
     dest_nofollow: bool,
     tmpcopyup: bool,
+    read_only: bool,
 }
 
 impl<'de> Deserialize<'de> for Options {
@@ -108,6 +111,9 @@ impl<'de> Deserialize<'de> for Options {
                         "src-nofollow" => options.src_nofollow = true,
                         "dest-nofollow" => options.dest_nofollow = true,
                         "tmpcopyup" => options.tmpcopyup = true,
+                        // The last one counts, as with mount(8).
+                        "ro" | "rro" => options.read_only = true,
+                        "rw" | "rrw" => options.read_only = false,
                         _ => {}
                     }
                 }
@@ -158,6 +164,7 @@ impl Mount {
             destination: RelPath::from_destination(&written),
             written: written.into_owned(),
             follow: !options.dest_nofollow,
+            read_only: options.read_only,
             file_system,
             content,
         }

@@ -4,6 +4,8 @@
 
 use oci_spec::runtime::LinuxIdMapping;
 
+use super::process::User;
+
 /// The container's root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
@@ -15,11 +17,22 @@ pub struct Owner {
     pub mapped: Option<Mapped>,
 }
 
-/// The users and groups that a user namespace maps, by their IDs on the host.
+/// The users and groups that a user namespace maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapped {
-    uids: Vec<(u32, u32)>,
-    gids: Vec<(u32, u32)>,
+    uids: Vec<Range>,
+    gids: Vec<Range>,
+}
+
+/// A range of IDs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    /// The first, in the container.
+    inside: u32,
+    /// The first, on the host.
+    outside: u32,
+    /// How many.
+    size: u32,
 }
 
 impl Owner {
@@ -28,7 +41,11 @@ impl Owner {
         let (uids, gids) = (uids.unwrap_or_default(), gids.unwrap_or_default());
         let ranges = |all: &[LinuxIdMapping]| {
             all.iter()
-                .map(|map| (map.host_id(), map.size()))
+                .map(|map| Range {
+                    inside: map.container_id(),
+                    outside: map.host_id(),
+                    size: map.size(),
+                })
                 .collect::<Vec<_>>()
         };
         Self {
@@ -42,13 +59,38 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// A user of the container by its IDs on the host; none if its namespace doesn't map them. Groups that it
+    /// doesn't map are left out.
+    pub fn on_host(&self, user: &User) -> Option<User> {
+        let Some(Mapped { uids, gids }) = &self.mapped else {
+            return Some(user.clone());
+        };
+        let groups = user.groups.iter().filter_map(|&id| on_host(gids, id));
+        Some(User {
+            uid: on_host(uids, user.uid)?,
+            gid: on_host(gids, user.gid)?,
+            groups: groups.collect(),
+        })
+    }
+}
+
+fn on_host(ranges: &[Range], id: u32) -> Option<u32> {
+    ranges.iter().find_map(|range| {
+        let at = id.checked_sub(range.inside)?;
+        (at < range.size).then_some(range.outside.checked_add(at)?)
+    })
+}
+
 impl Mapped {
     /// Whether the capabilities of the namespace's root apply to an inode with this owner and group: only if
     /// both are mapped (user_namespaces(7), "Capabilities").
     pub fn has(&self, uid: u32, gid: u32) -> bool {
-        let is_in = |ranges: &[(u32, u32)], id: u32| {
-            let mut offsets = ranges.iter();
-            offsets.any(|&(first, size)| id.checked_sub(first).is_some_and(|at| at < size))
+        let is_in = |ranges: &[Range], id: u32| {
+            ranges.iter().any(|range| {
+                let at = id.checked_sub(range.outside);
+                at.is_some_and(|at| at < range.size)
+            })
         };
         is_in(&self.uids, uid) && is_in(&self.gids, gid)
     }
@@ -81,7 +123,7 @@ mod tests {
         let gids = mappings(r#"[{"containerID":0,"hostID":4294967290,"size":5}]"#);
         let owner = Owner::of(Some(&uids), Some(&gids));
         assert_eq!((owner.uid, owner.gid), (100_000, 4_294_967_290));
-        let mapped = owner.mapped.unwrap();
+        let mapped = owner.mapped.clone().unwrap();
         for (uid, gid, has) in [
             (100_000, 4_294_967_290, true),
             (100_009, 4_294_967_294, true),
@@ -96,6 +138,23 @@ mod tests {
             assert_eq!(mapped.has(uid, gid), has, "{uid} {gid}");
         }
         assert_eq!(Owner::of(None, Some(&[])), Owner::default());
+        let user = |uid, gid, groups: &[u32]| User {
+            uid,
+            gid,
+            groups: groups.to_vec(),
+        };
+        let inside = user(9, 4, &[1, 5, 4]);
+        assert_eq!(
+            owner.on_host(&inside),
+            Some(user(
+                100_009,
+                4_294_967_294,
+                &[4_294_967_291, 4_294_967_294]
+            ))
+        );
+        assert_eq!(owner.on_host(&user(10, 0, &[])), None);
+        assert_eq!(owner.on_host(&user(0, 5, &[])), None);
+        assert_eq!(Owner::default().on_host(&inside), Some(inside));
         // With user mappings only, the namespace maps no group.
         let mapped = Owner::of(Some(&uids), None).mapped.unwrap();
         assert!(!mapped.has(100_000, 0));

@@ -26,6 +26,8 @@ pub struct State {
     pub status: Option<String>,
     /// The value of the annotation `io.premount.restore`, if given.
     pub restore: Option<String>,
+    /// The value of the annotation `io.premount.append`, if given.
+    pub append: Option<String>,
 }
 
 impl State {
@@ -61,11 +63,14 @@ impl State {
         if !bundle.is_absolute() {
             return Err(invalid("not an absolute path"));
         }
+        let annotations = raw.annotations.map(|Object(all)| all);
+        let Annotations { restore, append } = annotations.unwrap_or_default();
         Ok(Self {
             bundle,
             id: raw.id.and_then(|id| Some(id.as_str()?.to_owned())),
             status: raw.status,
-            restore: raw.annotations.and_then(|Object(all)| all.restore),
+            restore,
+            append,
         })
     }
 

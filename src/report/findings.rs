@@ -10,8 +10,8 @@ use crate::mountpoints::diagnosis::Finding;
 pub(super) fn text(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     for finding in findings {
-        let (mount, message) = (finding.mount(), finding.kind.message());
-        write!(out, "{}: {message}", Escaped(&mount))?;
+        let (path, message) = (finding.path(), finding.kind.message());
+        write!(out, "{}: {message}", Escaped(&path))?;
         if let Some(path) = finding.host_path() {
             write!(out, ": {}", shown(&path))?;
         }

@@ -4,30 +4,29 @@
 use std::path::PathBuf;
 
 use crate::mountpoints::budget::Lines;
-use crate::mountpoints::pending::Made;
-use crate::mountpoints::plan::Plan;
+use crate::mountpoints::pending::{Made, Need};
+use crate::mountpoints::plan::{Plan, Status};
 use crate::request::View;
-use crate::sys::MountpointKind;
+use crate::sys::NewKind;
 
 /// An inode that is named in a report.
 pub(super) struct Named {
     pub(super) path: PathBuf,
-    pub(super) kind: MountpointKind,
+    pub(super) kind: NewKind,
 }
 
-/// The inodes that the mount with this index lacks, or that were created for it, outermost first.
+/// The inodes that a mount or an open file lacks, or that were created for it, outermost first.
 pub(super) fn named<'a>(
     view: View,
     plan: &'a Plan,
-    index: usize,
+    need: Need,
     lines: &'a mut Lines,
 ) -> impl Iterator<Item = Named> + 'a {
-    let planned = plan.mounts.get(index);
-    let at = planned.and_then(|planned| planned.status.missing());
-    let mount = planned.map_or(0, |planned| planned.mount.written.len());
-    plan.lacking(index)
+    let at = plan.status(need).and_then(Status::missing);
+    let name = plan.name_of(need).len();
+    plan.lacking(need)
         .filter(move |inode| view != View::Created || inode.made == Made::Created)
-        .filter(move |inode| lines.take(inode.path.size() + mount))
+        .filter(move |inode| lines.take(inode.path.size() + name))
         .filter_map(move |inode| {
             let path = plan.sources.host_path_in(at?.at.source, inode.path);
             let kind = inode.kind;

@@ -5,21 +5,22 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
 use super::Report;
 use super::inodes::{Named, named};
 use super::summary::Summary;
-use crate::checkpoint::{MountImage, Namespace};
+use crate::checkpoint::{MountImage, Namespace, OpenKind};
 use crate::escape::Escaped;
 use crate::mountpoints::budget::Lines;
 use crate::mountpoints::diagnosis::Finding;
-use crate::mountpoints::plan::{Origin, Plan, PlannedMount, Status};
+use crate::mountpoints::pending::Need;
+use crate::mountpoints::plan::{Origin, Plan, PlannedFile, PlannedMount, Status};
 use crate::path::RelPath;
 use crate::request::View;
-use crate::sys::MountpointKind;
+use crate::sys::{MountpointKind, NewKind};
 
 pub(super) const VERSION: u32 = 1;
 
@@ -33,12 +34,13 @@ impl<I: IntoIterator<Item: Serialize>, F: Fn() -> I> Serialize for Each<F> {
 }
 
 #[derive(Serialize)]
-struct Whole<'a, M, F> {
+struct Whole<'a, M, O, F> {
     version: u32,
     command: &'static str,
     bundle: String,
     rootfs: String,
     mounts: M,
+    open_files: O,
     summary: Summary,
     /// How many inodes are not listed, since there are too many.
     #[serde(skip_serializing_if = "Unlisted::is_none")]
@@ -90,6 +92,18 @@ struct MountReport {
 }
 
 #[derive(Serialize)]
+struct FileReport {
+    path: String,
+    host_path: String,
+    parent: Option<usize>,
+    kind: &'static str,
+    status: &'static str,
+    missing: Vec<InodeReport>,
+    created: Vec<InodeReport>,
+    error: Option<ErrorReport>,
+}
+
+#[derive(Serialize)]
 struct InodeReport {
     path: String,
     kind: &'static str,
@@ -130,6 +144,10 @@ pub(super) fn report(
         let all = plan.mounts.iter().enumerate();
         all.map(|(index, planned)| mount(plan, view, index, planned, &mut lines.borrow_mut()))
     };
+    let files = || {
+        let all = plan.files.iter().enumerate();
+        all.map(|(index, planned)| file(plan, view, index, planned, &mut lines.borrow_mut()))
+    };
     let report = Whole {
         version: VERSION,
         command: match view {
@@ -140,6 +158,7 @@ pub(super) fn report(
         bundle: path(&report.bundle),
         rootfs: path(&plan.rootfs),
         mounts: Each(mounts),
+        open_files: Each(files),
         summary: Summary::new(plan),
         unlisted: Unlisted(&lines),
         findings: findings.map(|all| Each(move || all.iter().map(finding))),
@@ -178,7 +197,7 @@ pub(super) fn write_pretty(report: &impl Serialize, out: &mut dyn Write) -> io::
 fn finding(finding: &Finding) -> FindingReport {
     FindingReport {
         kind: finding.kind.name(),
-        mount: bytes(&finding.mount()),
+        mount: bytes(&finding.path()),
         message: finding.kind.message(),
         host_path: finding.host_path().as_deref().map(path),
         criu: finding.criu(),
@@ -196,16 +215,7 @@ fn mount(
     planned: &PlannedMount,
     lines: &mut Lines,
 ) -> MountReport {
-    let inodes: Vec<InodeReport> = named(view, plan, index, lines)
-        .map(|Named { path: at, kind }| InodeReport {
-            path: path(&at),
-            kind: kind.name(),
-        })
-        .collect();
-    let (missing, created) = match view {
-        View::Created => (Vec::new(), inodes),
-        View::Plan | View::Missing => (inodes, Vec::new()),
-    };
+    let (missing, created) = inodes(plan, view, Need::Mount(index), lines);
     let written = &planned.mount.written;
     let resolved = planned.resolved.as_ref().map(RelPath::as_bytes);
     MountReport {
@@ -225,7 +235,55 @@ fn mount(
         status: status(&planned.status),
         missing,
         created,
-        error: error(plan, planned),
+        error: error(&planned.status, plan.failed_at(planned)),
+    }
+}
+
+fn file(
+    plan: &Plan,
+    view: View,
+    index: usize,
+    planned: &PlannedFile,
+    lines: &mut Lines,
+) -> FileReport {
+    let (missing, created) = inodes(plan, view, Need::File(index), lines);
+    FileReport {
+        path: absolute(planned.path.as_bytes()),
+        host_path: path(&plan.sources.host_path(&planned.at)),
+        parent: planned.parent,
+        kind: match planned.kind {
+            OpenKind::Directory | OpenKind::SocketDirectory => "directory",
+            OpenKind::Fifo => "fifo",
+            OpenKind::EmptyFile => "file",
+            OpenKind::Log => "log",
+            OpenKind::Unknown => "unknown",
+        },
+        status: status(&planned.status),
+        missing,
+        created,
+        error: error(&planned.status, plan.file_failed_at(planned)),
+    }
+}
+
+/// What is missing, and what was created.
+fn inodes(
+    plan: &Plan,
+    view: View,
+    need: Need,
+    lines: &mut Lines,
+) -> (Vec<InodeReport>, Vec<InodeReport>) {
+    let all = named(view, plan, need, lines).map(|Named { path: at, kind }| InodeReport {
+        path: path(&at),
+        kind: match kind {
+            NewKind::Directory => "directory",
+            NewKind::File => "file",
+            NewKind::Fifo => "fifo",
+        },
+    });
+    let all = all.collect();
+    match view {
+        View::Created => (Vec::new(), all),
+        View::Plan | View::Missing => (all, Vec::new()),
     }
 }
 
@@ -240,14 +298,15 @@ fn status(status: &Status) -> &'static str {
         Status::Link => "link",
         Status::NotInspected(_) => "not-inspected",
         Status::KindUnknown => "kind-unknown",
+        Status::NotRequested => "not-requested",
     }
 }
 
-fn error(plan: &Plan, planned: &PlannedMount) -> Option<ErrorReport> {
-    let cause = planned.status.failure()?.cause;
+fn error(status: &Status, at: Option<PathBuf>) -> Option<ErrorReport> {
+    let cause = status.failure()?.cause;
     Some(ErrorReport {
         message: cause.to_string(),
-        host_path: plan.failed_at(planned).as_deref().map(path),
+        host_path: at.as_deref().map(path),
         operation: cause.operation(),
         errno: format!("{:?}", cause.errno()),
     })

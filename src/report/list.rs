@@ -9,6 +9,8 @@ use super::summary::Summary;
 use crate::error::shown;
 use crate::escape::Escaped;
 use crate::mountpoints::budget::Lines;
+use crate::mountpoints::pending::Need;
+use crate::mountpoints::plan::Status;
 use crate::request::View;
 
 pub(super) fn report(view: View, report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -19,11 +21,36 @@ pub(super) fn report(view: View, report: &Report, out: &mut dyn Write) -> io::Re
     } else {
         "missing"
     };
-    for (index, planned) in plan.mounts.iter().enumerate() {
-        for Named { path, kind } in named(view, plan, index, &mut lines) {
-            let mount = Escaped(planned.mount.written.as_bytes());
-            writeln!(out, "{what} {kind} {} for mount {mount}", shown(&path))?;
+    for need in plan.needs() {
+        let of = match need {
+            Need::Mount(_) => "mount",
+            Need::File(_) => "open file",
+        };
+        for Named { path, kind } in named(view, plan, need, &mut lines) {
+            let name = plan.name_of(need);
+            writeln!(
+                out,
+                "{what} {kind} {} for {of} {}",
+                shown(&path),
+                Escaped(&name)
+            )?;
         }
+    }
+    for planned in &plan.files {
+        let note = match planned.status {
+            Status::NotRequested => "missing log, not created (see --append)",
+            Status::KindUnknown => {
+                "missing, and nothing tells whether it is a directory or a file:"
+            }
+            _ => continue,
+        };
+        let (path, name) = (plan.sources.host_path(&planned.at), planned.name());
+        writeln!(
+            out,
+            "{note} {} for open file {}",
+            shown(&path),
+            Escaped(&name)
+        )?;
     }
     if lines.omitted() > 0 {
         writeln!(out, "{what} {} more that are not listed", lines.omitted())?;

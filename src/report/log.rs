@@ -8,8 +8,9 @@ use tracing::{error, info, warn};
 use super::Report;
 use super::summary::Summary;
 use crate::escape::Quoted;
-use crate::log::{TARGET, about_mount};
-use crate::mountpoints::plan::{Reason, Status};
+use crate::log::{TARGET, about_file, about_mount};
+use crate::mountpoints::plan::{Plan, Reason, Status};
+use crate::oci::config::APPEND_ANNOTATION;
 
 /// What failed, before any sum that counts it.
 pub(super) fn failures(report: &Report) {
@@ -26,6 +27,51 @@ pub(super) fn failures(report: &Report) {
             } else {
                 warn!(target: TARGET, "{text}");
             }
+        });
+    }
+    file_failures(report);
+}
+
+/// What failed with open files. CRIU fails at these itself, so they are no errors in a restore.
+fn file_failures(report: &Report) {
+    let plan = &report.plan;
+    for planned in &plan.files {
+        let Some(text) = plan.file_failure_text(planned) else {
+            continue;
+        };
+        let path = plan.file_failed_at(planned);
+        about_file("failed", &planned.name(), path.as_deref(), || {
+            if report.file_counts(planned) {
+                error!(target: TARGET, "{text}");
+            } else {
+                warn!(target: TARGET, "{text}");
+            }
+        });
+    }
+}
+
+/// The open files that were left alone.
+fn other_files(plan: &Plan) {
+    for planned in &plan.files {
+        let name = planned.name();
+        let file = Quoted(&name);
+        let path = plan.sources.host_path(&planned.at);
+        let at = Quoted(path.as_os_str().as_bytes());
+        about_file("none", &name, Some(&path), || match planned.status {
+            Status::NotRequested => warn!(
+                target: TARGET,
+                "log missing: CRIU accepts an empty one; set the annotation {APPEND_ANNOTATION} to \"true\" \
+                 to have it created file={file} path={at}"
+            ),
+            Status::KindUnknown => warn!(
+                target: TARGET,
+                "missing, and nothing tells whether it is a directory or a file file={file} path={at}"
+            ),
+            Status::NotInspected(_) => info!(
+                target: TARGET,
+                "open file not inspected: a symbolic link is on the way file={file}"
+            ),
+            _ => {}
         });
     }
 }
@@ -65,17 +111,25 @@ pub(super) fn others(report: &Report) {
             _ => {}
         }
     }
-    if let Some(limit) = plan.over_limit {
-        over_limit(limit);
-    }
+    other_files(plan);
+    over_limit(plan);
     info!(target: TARGET, "{}", Summary::new(plan));
 }
 
 /// The checkpoint needs too much.
-pub(super) fn over_limit(limit: usize) {
-    warn!(
-        target: TARGET,
-        "the checkpoint needs more than {limit} inodes, or has more than {limit} mounts, beyond the \
-         configuration: none of them is created"
-    );
+pub(super) fn over_limit(plan: &Plan) {
+    if let Some(limit) = plan.over_limit {
+        warn!(
+            target: TARGET,
+            "the checkpoint needs more than {limit} inodes, or has more than {limit} mounts, beyond the \
+             configuration: none of them is created"
+        );
+    }
+    if let Some(limit) = plan.files_over_limit {
+        warn!(
+            target: TARGET,
+            "the checkpoint's tasks hold more than {limit} directories, FIFOs and empty files open, or need \
+             more than {limit} inodes for them: none of them is created"
+        );
+    }
 }

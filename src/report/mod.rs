@@ -16,7 +16,7 @@ use crate::checkpoint::Namespace;
 use crate::cli::Format;
 use crate::error::Error;
 use crate::mountpoints::diagnosis::{Finding, diagnose, is_fatal};
-use crate::mountpoints::plan::{Plan, PlannedMount, Status};
+use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
 use crate::node::status::NodeStatus;
 use crate::oci::config::Externals;
 use crate::output;
@@ -39,10 +39,12 @@ impl Report {
     /// Whether the request failed, by its own measure: the exit status is 1.
     pub fn failed(&self) -> bool {
         let plan = &self.plan;
-        if plan.mounts.iter().any(|planned| self.counts(planned)) {
+        if plan.mounts.iter().any(|planned| self.counts(planned))
+            || plan.files.iter().any(|planned| self.file_counts(planned))
+        {
             return true;
         }
-        let is_over = plan.over_limit.is_some();
+        let is_over = plan.over_limit.is_some() || plan.files_over_limit.is_some();
         match self.failing {
             Failing::CriuFails => false,
             Failing::NotCreated => is_over,
@@ -55,10 +57,14 @@ impl Report {
                         .any(|finding| finding.kind.is_fatal())
             }
             Failing::Missing => {
-                let is_missing = |planned: &PlannedMount| {
-                    matches!(planned.status, Status::Missing(_) | Status::KindUnknown)
+                let is_missing = |status: &Status| {
+                    matches!(
+                        status,
+                        Status::Missing(_) | Status::KindUnknown | Status::NotRequested
+                    )
                 };
-                is_over || plan.mounts.iter().any(is_missing)
+                let mut statuses = plan.needs().filter_map(|need| plan.status(need));
+                is_over || statuses.any(is_missing)
             }
         }
     }
@@ -68,6 +74,12 @@ impl Report {
     fn counts(&self, planned: &PlannedMount) -> bool {
         let only_fatal = self.diagnosed || self.failing == Failing::CriuFails;
         planned.status.failure().is_some() && (!only_fatal || is_fatal(planned))
+    }
+
+    /// Whether an open file has failed, and the request with it. CRIU fails at these itself, and a restore that works
+    /// without premount works with it.
+    fn file_counts(&self, planned: &PlannedFile) -> bool {
+        planned.status.failure().is_some() && self.failing != Failing::CriuFails
     }
 
     /// What keeps the checkpoint from being restored here, and what is good to know.
@@ -86,9 +98,7 @@ impl Report {
             log::others(self);
             return Ok(());
         };
-        if let Some(limit) = self.plan.over_limit {
-            log::over_limit(limit);
-        }
+        log::over_limit(&self.plan);
         let findings = self.diagnosed.then(|| self.findings());
         let findings = findings.as_deref();
         let told = output::write(|out| {
@@ -108,10 +118,13 @@ impl Report {
 
     /// What has been done, by the time that it is to be told.
     fn done(&self) -> &'static str {
-        let is_left = |planned: &PlannedMount| {
-            planned.status == Status::KindUnknown || planned.status.failure().is_some()
+        let is_left = |status: &Status| {
+            matches!(status, Status::KindUnknown | Status::NotRequested)
+                || status.failure().is_some()
         };
-        if self.plan.mounts.iter().any(is_left) {
+        let plan = &self.plan;
+        let mut statuses = plan.needs().filter_map(|need| plan.status(need));
+        if statuses.any(is_left) {
             "what could be created has been created"
         } else {
             "what was missing has been created"

@@ -4,15 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::summary::Summary;
-use crate::checkpoint::{MountImage, Namespace};
+use crate::checkpoint::{MountImage, Namespace, OpenKind};
 use crate::error::shown;
 use crate::escape::Escaped;
-use crate::mountpoints::plan::{Plan, PlannedMount, Status};
+use crate::mountpoints::failure::Failure;
+use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
 use crate::mountpoints::required::root_of;
 
 /// Columns in all.
@@ -63,8 +64,21 @@ impl Row {
 
 pub(super) fn plan(plan: &Plan, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     let root = Row::rootfs(shown(&plan.rootfs).to_string());
-    let tree = Tree::new(plan.mounts.iter().map(|planned| planned.parent));
-    let row = |index| plan.mounts.get(index).map(|planned| row(plan, planned));
+    // What is there needs no line: a task holds dozens of files.
+    let files = plan
+        .files
+        .iter()
+        .filter(|planned| planned.status != Status::Present);
+    let files: Vec<&PlannedFile> = files.collect();
+    let of_mounts = plan.mounts.iter().map(|planned| planned.parent);
+    let parents: Vec<_> = of_mounts
+        .chain(files.iter().map(|planned| planned.parent))
+        .collect();
+    let tree = Tree::new(parents.into_iter());
+    let row = |index: usize| match index.checked_sub(plan.mounts.len()) {
+        None => plan.mounts.get(index).map(|planned| row(plan, planned)),
+        Some(index) => files.get(index).map(|planned| row_of_file(plan, planned)),
+    };
     lay_out(&tree, &root, row, colour, out)?;
     writeln!(out, "\n{}", Summary::new(plan))
 }
@@ -249,8 +263,8 @@ impl Tree {
     }
 }
 
-fn row(plan: &Plan, planned: &PlannedMount) -> Row {
-    let (status, style) = match &planned.status {
+fn status_and_style(status: &Status) -> (&'static str, Style) {
+    match status {
         Status::Present => ("there", GREEN),
         Status::Created(_) => ("created", GREEN),
         Status::Missing(_) => ("MISSING", YELLOW),
@@ -259,20 +273,62 @@ fn row(plan: &Plan, planned: &PlannedMount) -> Row {
         Status::Link => ("a link", DIM),
         Status::NotInspected(_) => ("unknown", DIM),
         Status::KindUnknown => ("MISSING?", YELLOW),
+        Status::NotRequested => ("MISSING", YELLOW),
         Status::Failed(_) | Status::NotCreated(..) => ("FAILED", RED),
+    }
+}
+
+fn row_of_file(plan: &Plan, planned: &PlannedFile) -> Row {
+    let (status, style) = status_and_style(&planned.status);
+    let at = plan.sources.host_path(&planned.at);
+    let mut notes = vec![(shown(&at).to_string(), PLAIN)];
+    if let Some(failure) = planned.status.failure() {
+        notes.push(failure_note(
+            failure,
+            plan.file_failed_at(planned),
+            Some(&at),
+        ));
+    }
+    if planned.status == Status::NotRequested {
+        notes.push(("a log; see --append".to_owned(), PLAIN));
+    }
+    let kind = match planned.kind {
+        OpenKind::Directory | OpenKind::SocketDirectory => "directory",
+        OpenKind::Fifo => "FIFO",
+        OpenKind::EmptyFile | OpenKind::Log => "file",
+        OpenKind::Unknown => "?",
     };
+    Row {
+        branch: String::new(),
+        below: String::new(),
+        name: Escaped(&planned.name()).to_string(),
+        file_system: kind.to_owned(),
+        status,
+        style,
+        notes,
+    }
+}
+
+fn failure_note(
+    failure: &Failure,
+    failed_at: Option<PathBuf>,
+    at: Option<&PathBuf>,
+) -> (String, Style) {
+    let about = failed_at.filter(|path| at != Some(path));
+    let about = about.map_or(String::new(), |path| format!(": {}", shown(&path)));
+    let (cause, errno) = (failure.cause, failure.cause.errno());
+    (format!("{cause}{about} ({errno:?})"), RED)
+}
+
+fn row(plan: &Plan, planned: &PlannedMount) -> Row {
+    let (status, style) = status_and_style(&planned.status);
     let mut notes = Vec::new();
     let at = plan.host_path(planned);
     if let Some(path) = &at {
         notes.push((shown(path).to_string(), PLAIN));
     }
     if let Some(failure) = planned.status.failure() {
-        let about = plan
-            .failed_at(planned)
-            .filter(|path| at.as_ref() != Some(path));
-        let about = about.map_or(String::new(), |path| format!(": {}", shown(&path)));
-        let (cause, errno) = (failure.cause, failure.cause.errno());
-        notes.push((format!("{cause}{about} ({errno:?})"), RED));
+        notes.push(failure_note(failure, plan.failed_at(planned), at.as_ref()));
     }
     let name = match &planned.mount.destination {
         Ok(destination) => destination.view().to_string(),

@@ -31,6 +31,51 @@ impl MountpointKind {
     }
 }
 
+/// The kind of inode that premount creates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewKind {
+    /// A directory.
+    Directory,
+    /// An empty regular file.
+    File,
+    /// A FIFO.
+    Fifo,
+}
+
+impl NewKind {
+    /// The kind in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+            Self::Fifo => "FIFO",
+        }
+    }
+
+    /// What it is as a mountpoint.
+    pub fn as_mountpoint(self) -> MountpointKind {
+        match self {
+            Self::Directory => MountpointKind::Directory,
+            Self::File | Self::Fifo => MountpointKind::File,
+        }
+    }
+}
+
+impl Display for NewKind {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl From<MountpointKind> for NewKind {
+    fn from(kind: MountpointKind) -> Self {
+        match kind {
+            MountpointKind::Directory => Self::Directory,
+            MountpointKind::File => Self::File,
+        }
+    }
+}
+
 /// The kind of an inode, as far as mountpoints are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InodeKind {

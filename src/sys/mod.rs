@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::{Mode, fstat, fstatat, lstat, mkdirat, stat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, lstat, mkdirat, mknodat, stat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_read};
-pub use inode::{Inode, InodeKind, MountpointKind};
+pub use inode::{Inode, InodeKind, MountpointKind, NewKind};
 pub use links::{read_link, read_link_in, text_of_link};
 pub use listing::{close_inherited, list, open_to_list, open_to_list_in};
 pub use powers::{Powers, leave_groups, search};
@@ -255,26 +255,37 @@ pub fn file_system(directory: BorrowedFd) -> Result<FileSystem, Errno> {
     })
 }
 
-/// Creates a directory with mode 0755.
+/// Creates a directory. Of `mode`, permissions and the sticky bit count.
 ///
 /// # Errors
 ///
 /// As mkdirat(2); `EEXIST` if anything, even a symlink, has that name.
-pub fn make_directory(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
+pub fn make_directory(parent: BorrowedFd, name: Name, mode: u32) -> Result<(), Errno> {
     let name = OsStr::from_bytes(name.as_bytes());
-    retry(|| mkdirat(parent, name, Mode::from_bits_truncate(0o755)))
+    retry(|| mkdirat(parent, name, Mode::from_bits_truncate(mode & 0o1777)))
 }
 
-/// Creates an empty file with mode 0644.
+/// Creates a FIFO. Of `mode`, only permissions count.
+///
+/// # Errors
+///
+/// As mknodat(2); `EEXIST` if anything, even a symlink, has that name.
+pub fn make_fifo(parent: BorrowedFd, name: Name, mode: u32) -> Result<(), Errno> {
+    let name = OsStr::from_bytes(name.as_bytes());
+    let mode = Mode::from_bits_truncate(mode & 0o777);
+    retry(|| mknodat(parent, name, SFlag::S_IFIFO, mode, 0))
+}
+
+/// Creates an empty file. Of `mode`, only permissions count.
 ///
 /// # Errors
 ///
 /// As openat(2); `EEXIST` if anything, even a symlink, has that name.
-pub fn make_file(parent: BorrowedFd, name: Name) -> Result<(), Errno> {
+pub fn make_file(parent: BorrowedFd, name: Name, mode: u32) -> Result<(), Errno> {
     // O_EXCL: an existing file is neither opened nor truncated, and a dangling symlink is not followed.
     let flags =
         OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let mode = Mode::from_bits_truncate(0o644);
+    let mode = Mode::from_bits_truncate(mode & 0o777);
     let name = OsStr::from_bytes(name.as_bytes());
     retry(|| openat(parent, name, flags, mode)).map(drop)
 }

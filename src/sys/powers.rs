@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use nix::unistd::{Gid, Uid, getgroups, setfsgid, setfsuid, setgroups};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 use super::retry;
@@ -15,7 +15,14 @@ use super::retry;
 #[derive(Debug)]
 pub struct Powers {
     full: CapabilitySets,
-    is_full: bool,
+    /// Whether they are raised, or dropped; unknown after a change of IDs.
+    is_full: Option<bool>,
+    /// The file system user and group ID.
+    ids: (u32, u32),
+    /// The supplementary groups that are in force; none: the caller's own.
+    groups: Option<Vec<u32>>,
+    /// The caller's own, once they have been left.
+    own_groups: Vec<Gid>,
 }
 
 impl Powers {
@@ -32,20 +39,43 @@ impl Powers {
     /// As capget(2) and capset(2); `EPERM` if the kernel doesn't change the file system UID or GID.
     pub fn create_as(uid: u32, gid: u32) -> Result<Self, Errno> {
         let full = capabilities(None).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-        setfsgid(Gid::from_raw(gid));
-        setfsuid(Uid::from_raw(uid));
-        // Both calls return the previous ID and never an error: call them again to check.
-        if setfsgid(Gid::from_raw(gid)).as_raw() != gid
-            || setfsuid(Uid::from_raw(uid)).as_raw() != uid
-        {
-            return Err(Errno::EPERM);
-        }
+        set_ids(uid, gid)?;
         let mut powers = Self {
             full,
-            is_full: false,
+            is_full: None,
+            ids: (uid, gid),
+            groups: None,
+            own_groups: Vec::new(),
         };
         powers.set(true)?;
         Ok(powers)
+    }
+
+    /// From now on creates as another user, with these supplementary groups or with the caller's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Powers::create_as`]; and as setgroups(2).
+    pub fn act_as(&mut self, uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Errno> {
+        if self.groups.as_deref() != groups {
+            if self.groups.is_none() {
+                self.own_groups = getgroups()?;
+            }
+            match groups {
+                Some(groups) => {
+                    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+                    setgroups(&groups)?;
+                }
+                None => setgroups(&self.own_groups)?,
+            }
+            self.groups = groups.map(<[u32]>::to_vec);
+        }
+        if self.ids != (uid, gid) {
+            set_ids(uid, gid)?;
+            self.ids = (uid, gid);
+            self.is_full = None;
+        }
+        Ok(())
     }
 
     /// Raises or drops the capabilities over other users' files. Without them the kernel checks mode and ACL
@@ -55,7 +85,7 @@ impl Powers {
     ///
     /// As capset(2).
     pub fn set(&mut self, full: bool) -> Result<(), Errno> {
-        if self.is_full == full {
+        if self.is_full == Some(full) {
             return Ok(());
         }
         let over_others =
@@ -65,9 +95,20 @@ impl Powers {
             sets.effective -= over_others;
         }
         set_capabilities(None, sets).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-        self.is_full = full;
+        self.is_full = Some(full);
         Ok(())
     }
+}
+
+fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    setfsgid(Gid::from_raw(gid));
+    setfsuid(Uid::from_raw(uid));
+    // Both calls return the previous ID and never an error: call them again to check.
+    if setfsgid(Gid::from_raw(gid)).as_raw() != gid || setfsuid(Uid::from_raw(uid)).as_raw() != uid
+    {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
 }
 
 /// Drops all supplementary groups: a container's root is in none of the host's groups.
@@ -76,7 +117,7 @@ impl Powers {
 ///
 /// As setgroups(2).
 pub fn leave_groups() -> Result<(), Errno> {
-    nix::unistd::setgroups(&[])
+    setgroups(&[])
 }
 
 /// Checks whether this process may search an open directory with its current capabilities.

@@ -27,7 +27,7 @@ pub fn request() -> Result<Option<Request>, Error> {
         debug!(target: TARGET, "the state's annotation {RESTORE_ANNOTATION} is not \"true\"");
         return Ok(None);
     }
-    let bundle = match Bundle::open_trusted_path(&state.bundle) {
+    let mut bundle = match Bundle::open_trusted_path(&state.bundle) {
         Ok(bundle) => bundle,
         Err(Refused::Distrusted(why)) => {
             log_distrust(&why);
@@ -55,6 +55,7 @@ pub fn request() -> Result<Option<Request>, Error> {
             None
         })
     };
+    bundle.config.append = state.append.or(bundle.config.append);
     Ok(Some(restore_request(bundle, images, false)))
 }
 

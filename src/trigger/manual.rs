@@ -2,7 +2,7 @@
 //! The trigger for people and scripts: `plan`, `apply` and `check`. The caller vouches for the bundle, and
 //! the report goes to standard output.
 
-use crate::checkpoint::{self, ImageDirectory, Namespace, archive};
+use crate::checkpoint::{self, Checkpoint, ImageDirectory, archive};
 use crate::cli::Manual;
 use crate::error::Error;
 use crate::mountpoints::budget::Budget;
@@ -29,7 +29,8 @@ pub fn request(view: View, options: &Manual) -> Result<Option<Request>, Error> {
     };
     Ok(Some(Request {
         bundle,
-        namespaces: namespaces_of(options)?,
+        checkpoint: checkpoint_of(options)?,
+        append: options.append,
         mode,
         failing,
         diagnose: options.checkpoint.is_some(),
@@ -39,18 +40,17 @@ pub fn request(view: View, options: &Manual) -> Result<Option<Request>, Error> {
     }))
 }
 
-/// The mount namespaces of the checkpoint.
-fn namespaces_of(options: &Manual) -> Result<Vec<Namespace>, Error> {
+fn checkpoint_of(options: &Manual) -> Result<Checkpoint, Error> {
     if let Some(checkpoint) = &options.checkpoint {
         return archive::read(checkpoint);
     }
     let Some(directory) = &options.images else {
-        return Ok(Vec::new());
+        return Ok(Checkpoint::default());
     };
-    let namespaces = checkpoint::read(&ImageDirectory::open(directory)?)?;
-    if namespaces.is_empty() {
+    let checkpoint = checkpoint::read(ImageDirectory::open(directory)?)?;
+    if checkpoint.namespaces.is_empty() {
         let reason = "contains no mountpoints-*.img: not a CRIU image directory";
         return Err(Error::invalid(directory, "", reason));
     }
-    Ok(namespaces)
+    Ok(checkpoint)
 }

@@ -13,7 +13,7 @@ use std::fmt::Display;
 
 use tracing::warn;
 
-use crate::checkpoint::{self, ImageDirectory, Namespace};
+use crate::checkpoint::{self, Checkpoint, ImageDirectory};
 use crate::error::Error;
 use crate::log::TARGET;
 use crate::mountpoints::budget::Budget;
@@ -24,10 +24,9 @@ use crate::trust::Distrust;
 /// The request of a runtime or CRIU.
 fn restore_request(bundle: Bundle, images: Option<ImageDirectory>, must_fit: bool) -> Request {
     Request {
+        append: bundle.config.append.as_deref() == Some("true"),
         bundle,
-        namespaces: images
-            .map(|images| namespaces_in(&images))
-            .unwrap_or_default(),
+        checkpoint: images.map(checkpoint_in).unwrap_or_default(),
         mode: Mode::Create,
         failing: Failing::CriuFails,
         diagnose: false,
@@ -37,12 +36,12 @@ fn restore_request(bundle: Bundle, images: Option<ImageDirectory>, must_fit: boo
     }
 }
 
-/// The mount namespaces of the checkpoint; none if the images can't be read. CRIU will report that, and the
-/// configuration's mountpoints are still created.
-fn namespaces_in(images: &ImageDirectory) -> Vec<Namespace> {
+/// The checkpoint; empty if the images can't be read. CRIU will report that, and the configuration's mountpoints
+/// are still created.
+fn checkpoint_in(images: ImageDirectory) -> Checkpoint {
     checkpoint::read(images).unwrap_or_else(|error| {
         log_ignored_images(&error);
-        Vec::new()
+        Checkpoint::default()
     })
 }
 

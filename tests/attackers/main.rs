@@ -26,7 +26,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Mutex;
 
-use premount::internals::{Budget, MountpointKind, Plan, create, do_without_openat2};
+use premount::internals::{Budget, Checkpoint, MountpointKind, Plan, create, do_without_openat2};
 
 use attacked_host::{ALL, AttackedHost, AttackedIn, CHAIN, Instead};
 use common::soak;
@@ -41,7 +41,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn premount(host: &AttackedHost, number: u64) {
     let config = host.config(number);
     let owner = config.owner.clone();
-    let mut plan = Plan::new(config, &[], Budget::default()).unwrap();
+    let mut plan = Plan::new(config, &Checkpoint::default(), false, Budget::default()).unwrap();
     create(&mut plan, &owner);
 }
 

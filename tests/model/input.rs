@@ -74,7 +74,7 @@ pub fn images(bytes: &[u8]) {
         },
     ];
     let masked = ["/data/masked".to_owned()];
-    for required in compare(&[namespace], &known, &masked, 10_000)
+    for required in compare(&[namespace], &[], &known, &masked, 10_000)
         .required
         .unwrap_or_default()
     {
@@ -103,7 +103,7 @@ pub fn archive(bytes: &[u8]) {
     let file = directory.path().join("archive");
     std::fs::write(&file, bytes).unwrap();
     match archive::read(&file) {
-        Ok(namespaces) => assert!(!namespaces.is_empty()),
+        Ok(checkpoint) => assert!(!checkpoint.namespaces.is_empty()),
         Err(error) => one_line(&error),
     }
 }

@@ -26,7 +26,12 @@ fn read(bytes: &[u8]) -> Result<Vec<usize>, String> {
     let file = directory.path().join("c");
     fs::write(&file, bytes).unwrap();
     archive::read(&file)
-        .map(|all| all.iter().map(|namespace| namespace.mounts.len()).collect())
+        .map(|all| {
+            all.namespaces
+                .iter()
+                .map(|namespace| namespace.mounts.len())
+                .collect()
+        })
         .map_err(|error| error.to_string())
 }
 

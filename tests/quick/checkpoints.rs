@@ -49,13 +49,15 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
             parent: parent(path),
         })
         .collect();
-    let required = compare(&[namespace], &known, &[], 100).required.unwrap();
+    let required = compare(&[namespace], &[], &known, &[], 100)
+        .required
+        .unwrap();
     assert!(required.is_empty(), "{required:?}");
     // And from an archive, as CRI-O exports it.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("checkpoint.tar");
     fs::write(&file, archive(&image)).unwrap();
-    assert_eq!(archive::read(&file).unwrap()[0].mounts.len(), 25);
+    assert_eq!(archive::read(&file).unwrap().namespaces[0].mounts.len(), 25);
 }
 
 /// A checkpoint archive as CRI-O and Podman export it.

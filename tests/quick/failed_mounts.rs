@@ -73,12 +73,12 @@ fn a_mount_that_fails_is_named_and_the_rest_is_done() {
             "(ENOENT)",
         ),
         (
-            "mount /directory: the mountpoint has to be a file, and a directory is there: ",
+            "mount /directory: it has to be a file, and a directory is there: ",
             "bundle/rootfs/directory: mount: ",
             "(EISDIR)",
         ),
         (
-            "mount /file: the mountpoint has to be a directory, and a file is there: ",
+            "mount /file: it has to be a directory, and a file is there: ",
             "bundle/rootfs/file: mount: ",
             "(ENOTDIR)",
         ),

@@ -135,7 +135,7 @@ fn what_can_not_be_had_for_one_mount_of_the_workload_is_told_and_the_rest_made()
     );
     let file = world.path("vol/file").to_str().unwrap().to_owned();
     for said in [
-        "mount /data/file: the mountpoint has to be a directory, and a file is there: ",
+        "mount /data/file: it has to be a directory, and a file is there: ",
         "mount /data/file/below: something that is not a directory is in the way: ",
     ] {
         let said = format!("{said}{file}: ");

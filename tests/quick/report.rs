@@ -45,7 +45,7 @@ fn the_plan_is_a_tree() {
    │  └─ /data/there/nested  tmpfs   by CRIU
    ├─ /data/missing/file     rbind   MISSING    PATH/data/missing/file
    └─ /data                  rbind   FAILED     PATH/data
-        the mountpoint has to be a file, and a directory is there (EISDIR)
+        it has to be a file, and a directory is there (EISDIR)
 
 6 mounts: 1 mountpoint missing, 1 failed
 ";
@@ -112,7 +112,7 @@ fn the_json_has_its_documented_shape() {
     assert_eq!(
         report["mounts"][5]["error"],
         json!({
-            "message": "the mountpoint has to be a file, and a directory is there",
+            "message": "it has to be a file, and a directory is there",
             "host_path": format!("{path}/data"),
             "operation": "mount",
             "errno": "EISDIR",
@@ -121,7 +121,8 @@ fn the_json_has_its_documented_shape() {
     assert_eq!(
         report["summary"],
         json!({"mounts": 6, "present": 4, "missing": 1, "failed": 1, "not_inspected": 0,
-               "created_directories": 0, "created_files": 0})
+               "created_directories": 0, "created_files": 0, "created_fifos": 0,
+               "open_files": 0, "open_files_missing": 0, "open_files_failed": 0})
     );
     mount["status"] = json!("created");
     mount["created"] = std::mem::replace(&mut mount["missing"], json!([]));

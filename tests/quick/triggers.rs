@@ -211,7 +211,7 @@ fn a_key_twice_is_an_error_where_it_counts_and_nowhere_else() {
     let hook = premount(&["hook"], state.as_bytes(), &[]);
     assert!(hook.status == 0 && hook.stderr.contains(said), "{hook:?}");
     // And what premount doesn't use may stand there as often as it likes.
-    let twice = r#"{"root":{"path":"rootfs"},"mounts":[],"process":{},"process":{}}"#;
+    let twice = r#"{"root":{"path":"rootfs"},"mounts":[],"hostname":"a","hostname":"b"}"#;
     fs::write(world.path("bundle/config.json"), twice).unwrap();
     assert_eq!(world.premount("plan").status, 0);
 }

@@ -204,7 +204,7 @@ fn without_sys_admin() {
     world.tmpfs("/a/below/x");
     let (status, said) = apply_without(&world, "-sys_admin");
     assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
-    let named = "mount /a/below/x: cannot create the mountpoint: ";
+    let named = "mount /a/below/x: cannot create it: ";
     assert!(
         said.contains(named) && said.contains("open_tree: "),
         "{said}"

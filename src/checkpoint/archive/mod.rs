@@ -16,7 +16,10 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
-use crate::checkpoint::{self, Budget, ImageDirectory, Namespace};
+use crate::checkpoint::files::Files;
+use crate::checkpoint::image::Image;
+use crate::checkpoint::tasks::TaskTable;
+use crate::checkpoint::{self, Budget, Checkpoint, ImageDirectory, OpenFiles, Tasks};
 use crate::error::Error;
 use crate::{input, sys};
 use members::Members;
@@ -32,12 +35,12 @@ const SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
 /// Bytes per read.
 const BUFFER: usize = 64 << 10;
 
-/// Reads the mount namespaces of a checkpoint.
+/// Reads a checkpoint.
 ///
 /// # Errors
 ///
 /// The checkpoint can't be read, is invalid, contains no mountpoints images, or exceeds a limit.
-pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
+pub fn read(checkpoint: &Path) -> Result<Checkpoint, Error> {
     let unreadable = |operation| {
         move |errno| Error::Unreadable {
             file: checkpoint.to_owned(),
@@ -49,7 +52,7 @@ pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let fd = open(checkpoint, flags, Mode::empty()).map_err(unreadable("open"))?;
     let stat = fstat(&fd).map_err(unreadable("fstat"))?;
-    let namespaces = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+    let read = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
         SFlag::S_IFDIR => from_directory(checkpoint)?,
         SFlag::S_IFREG => from_archive(File::from(fd), checkpoint)?,
         _ => {
@@ -60,23 +63,23 @@ pub fn read(checkpoint: &Path) -> Result<Vec<Namespace>, Error> {
             ));
         }
     };
-    if namespaces.is_empty() {
+    if read.namespaces.is_empty() {
         let reason = "contains no mountpoints-*.img: not a checkpoint";
         return Err(Error::invalid(checkpoint, "", reason));
     }
-    Ok(namespaces)
+    Ok(read)
 }
 
-fn from_directory(directory: &Path) -> Result<Vec<Namespace>, Error> {
-    let here = checkpoint::read(&ImageDirectory::open(directory)?)?;
+fn from_directory(directory: &Path) -> Result<Checkpoint, Error> {
+    let here = checkpoint::read(ImageDirectory::open(directory)?)?;
     let below = directory.join(DIRECTORY);
-    if here.is_empty() && sys::open_root(&below).is_ok() {
-        return checkpoint::read(&ImageDirectory::open(&below)?);
+    if here.namespaces.is_empty() && sys::open_root(&below).is_ok() {
+        return checkpoint::read(ImageDirectory::open(&below)?);
     }
     Ok(here)
 }
 
-fn from_archive(mut file: File, name: &Path) -> Result<Vec<Namespace>, Error> {
+fn from_archive(mut file: File, name: &Path) -> Result<Checkpoint, Error> {
     let failed = |error| failed(name, &error);
     let mut magic = Vec::new();
     file.by_ref()
@@ -97,7 +100,7 @@ fn from_archive(mut file: File, name: &Path) -> Result<Vec<Namespace>, Error> {
     }
 }
 
-fn from_stream(stream: impl Read, name: &Path) -> Result<Vec<Namespace>, Error> {
+fn from_stream(stream: impl Read, name: &Path) -> Result<Checkpoint, Error> {
     from_tar(
         BufReader::with_capacity(BUFFER, stream),
         skip_by_reading,
@@ -109,14 +112,18 @@ fn from_tar<S: BufRead>(
     stream: S,
     skip: fn(&mut S, u64) -> io::Result<()>,
     name: &Path,
-) -> Result<Vec<Namespace>, Error> {
+) -> Result<Checkpoint, Error> {
     let failed = |error| failed(name, &error);
     let mut budget = Budget::default();
-    let mut images = BTreeMap::new();
+    let mut namespaces = BTreeMap::new();
+    let mut files = Files::default();
+    let mut unusable = None;
+    let mut has_files = false;
+    let mut tasks = TaskTable::default();
     let mut members = Members::new(stream, skip);
     while let Some(member) = members.next().map_err(failed)? {
         let path = Path::new(OsStr::from_bytes(&member.path));
-        let Some(number) = number(path) else {
+        let Some(image) = image(path) else {
             continue;
         };
         let file = name.join(path);
@@ -124,12 +131,37 @@ fn from_tar<S: BufRead>(
             let reason = "a sparse file: unpack the archive and pass the directory";
             return Err(Error::invalid(&file, "", reason));
         }
-        let image = members.read(|content| checkpoint::read_image(content, &file, &mut budget))?;
-        // The last of several with the same name wins, as it does when an archive is unpacked.
-        images.insert(number, image);
+        members.read(|content| match image {
+            Image::Mounts(number) => {
+                let namespace = checkpoint::read_image(content, &file, &mut budget)?;
+                // The last of several with the same name wins, as it does when an archive is unpacked.
+                namespaces.insert(number, namespace);
+                Ok(())
+            }
+            Image::Files(kind) => {
+                has_files = true;
+                if let Err(error) = files.read(content, kind, &file, &mut budget) {
+                    unusable.get_or_insert(error);
+                }
+                Ok(())
+            }
+            Image::Task(kind, number) => {
+                // CRIU will report what it can't read.
+                let _ = tasks.read(content, kind, number);
+                Ok(())
+            }
+        })?;
     }
     members.finish().map_err(failed)?;
-    Ok(images.into_values().collect())
+    Ok(Checkpoint {
+        namespaces: namespaces.into_values().collect(),
+        files: match unusable {
+            Some(error) => OpenFiles::Unusable(error),
+            None if has_files => OpenFiles::Known(files.finish()),
+            None => OpenFiles::None,
+        },
+        tasks: Tasks::Read(tasks),
+    })
 }
 
 /// Skips bytes of a file without reading them, except for the last one, which detects a truncated file.
@@ -164,8 +196,8 @@ fn failed(name: &Path, error: &io::Error) -> Error {
     }
 }
 
-/// The number of a mountpoints image, if it is where engines put images.
-fn number(path: &Path) -> Option<u32> {
+/// The image with this path, if it is where engines put images.
+fn image(path: &Path) -> Option<Image> {
     let mut parts = path.components().filter(|part| part.as_os_str() != ".");
     let mut name = parts.next()?.as_os_str();
     if name == DIRECTORY {
@@ -174,7 +206,7 @@ fn number(path: &Path) -> Option<u32> {
     if parts.next().is_some() {
         return None;
     }
-    checkpoint::number(name.to_str()?)
+    Image::named(name.to_str()?)
 }
 
 #[cfg(test)]
@@ -184,16 +216,16 @@ mod tests {
     #[test]
     fn images_are_found_where_engines_put_them() {
         for (path, found) in [
-            ("checkpoint/mountpoints-12.img", Some(12)),
-            ("./checkpoint/mountpoints-12.img", Some(12)),
-            ("mountpoints-3.img", Some(3)),
+            ("checkpoint/mountpoints-12.img", Some(Image::Mounts(12))),
+            ("./checkpoint/mountpoints-12.img", Some(Image::Mounts(12))),
+            ("mountpoints-3.img", Some(Image::Mounts(3))),
             ("other/mountpoints-12.img", None),
             ("checkpoint/../mountpoints-12.img", None),
             ("checkpoint/deeper/mountpoints-12.img", None),
             ("checkpoint/mountpoints-.img", None),
             ("checkpoint", None),
         ] {
-            assert_eq!(number(Path::new(path)), found, "{path}");
+            assert_eq!(image(Path::new(path)), found, "{path}");
         }
     }
 }

@@ -19,33 +19,31 @@ use crate::log::{self, TARGET};
 use crate::mountpoints::budget::Lines;
 use crate::mountpoints::failure::Cause;
 use crate::mountpoints::host_place::{HostPlace, SourceId};
-use crate::mountpoints::pending::{Made, NodeId, PathTree, PendingInode, PendingTree};
-use crate::mountpoints::plan::{Plan, PlannedMount};
+use crate::mountpoints::pending::{
+    Made, MakerId, Need, NodeId, PathTree, PendingInode, PendingTree,
+};
+use crate::mountpoints::plan::{Plan, Status};
 use crate::mountpoints::sources::Sources;
 use crate::oci::owner::Owner;
 use crate::path::{Name, RelPath, RelRef};
-use crate::sys::{self, InodeKind, MountpointKind};
-use creator::Creator;
+use crate::sys::{self, InodeKind, MountpointKind, NewKind};
+use creator::{Creator, Face};
 
 /// How many directories of one pass stay open at once; others are opened anew.
 const OPEN_AT_ONCE: usize = 8;
 
-/// Creates all that can be created, and notes in the plan what became of each mount.
+/// Creates all that can be created, and notes in the plan what became of each mount and open file.
 pub fn create(plan: &mut Plan, owner: &Owner) {
     if plan.pending.is_empty() {
         return;
     }
     sys::reset_umask();
-    let Plan {
-        mounts,
-        sources,
-        pending,
-        ..
-    } = plan;
+    let mut sources = std::mem::take(&mut plan.sources);
+    let mut pending = std::mem::take(&mut plan.pending);
     sources.make_room();
     let mut lines = Lines::default();
-    let mut creator = Creator::new(owner);
-    for (number, bases) in bases_of(mounts, pending.count()).into_iter().enumerate() {
+    let mut creator = Creator::new(owner, &plan.makers, plan.may_override);
+    for (number, bases) in bases_of(plan, pending.count()).into_iter().enumerate() {
         let Some(tree) = pending.tree_mut(number) else {
             continue;
         };
@@ -53,12 +51,13 @@ pub fn create(plan: &mut Plan, owner: &Owner) {
         for base in bases {
             let made = match &mut creator {
                 Ok(creator) => Pass {
-                    sources: &mut *sources,
+                    sources: &mut sources,
                     creator,
-                    mounts: mounts.as_slice(),
+                    plan,
                     lines: &mut lines,
                     path: base.path.clone(),
                     base,
+                    reached: None,
                 }
                 .run(tree),
                 Err(cause) => Err((base, *cause)),
@@ -72,23 +71,23 @@ pub fn create(plan: &mut Plan, owner: &Owner) {
             }
         }
     }
+    (plan.sources, plan.pending) = (sources, pending);
     if lines.omitted() > 0 {
         info!(target: TARGET, "created {} more that are not listed", lines.omitted());
     }
-    for index in 0..plan.mounts.len() {
-        if let Some(status) = plan.status_after(index) {
-            if let Some(planned) = plan.mounts.get_mut(index) {
-                planned.status = status;
-            }
+    for need in plan.needs() {
+        if let Some(status) = plan.status_after(need) {
+            plan.set_status(need, status);
         }
     }
 }
 
 /// For each directory that something is missing in, how the mounts' sources lead to it: the container may be
 /// able to reach it through one source, and not through another.
-fn bases_of(mounts: &[PlannedMount], count: usize) -> Vec<Vec<HostPlace>> {
+fn bases_of(plan: &Plan, count: usize) -> Vec<Vec<HostPlace>> {
     let mut all = vec![Vec::new(); count];
-    for missing in mounts.iter().filter_map(|planned| planned.status.missing()) {
+    let statuses = plan.needs().filter_map(|need| plan.status(need));
+    for missing in statuses.filter_map(Status::missing) {
         if let Some(bases) = all.get_mut(missing.inode.tree()) {
             let base = missing.base();
             if bases.last() != Some(&base) {
@@ -106,19 +105,22 @@ fn bases_of(mounts: &[PlannedMount], count: usize) -> Vec<Vec<HostPlace>> {
 struct Pass<'a, 'b> {
     sources: &'a mut Sources,
     creator: &'a mut Creator<'b>,
-    mounts: &'a [PlannedMount],
+    /// Without its sources and what is pending.
+    plan: &'a Plan,
     lines: &'a mut Lines,
     /// The directory.
     base: HostPlace,
     /// Where the pass is, as a path in the source.
     path: RelPath,
+    /// The last directory that one without all power was found to reach.
+    reached: Option<(Face, RelPath)>,
 }
 
 /// A directory of a pass.
 struct Frame {
     directory: Directory,
-    /// Whether the container's root has capabilities over it, once that is known.
-    has_power: Option<bool>,
+    /// Whether this one has capabilities over it, once that is known.
+    has_power: Option<(Face, bool)>,
     /// What remains to be created in it; the next one is last.
     todo: Vec<(Vec<u8>, NodeId)>,
 }
@@ -156,7 +158,7 @@ impl Frame {
 impl Pass<'_, '_> {
     /// Creates everything, and records what failed. The error is that of the base directory, with its place.
     fn run(mut self, tree: &mut PendingTree) -> Result<(), (HostPlace, Cause)> {
-        let directory = self.open_base(tree.identity)?;
+        let directory = self.open_base(tree)?;
         let inodes = &mut tree.inodes;
         let mut stack = vec![Frame::new(inodes, NodeId::TOP, directory)];
         while let Some(frame) = stack.last_mut() {
@@ -176,7 +178,9 @@ impl Pass<'_, '_> {
                 self.note(inode);
             }
             let opened = match made {
-                Ok(_) if goes_on => self.open_child(frame, name).map(Some),
+                Ok(_) if goes_on => self
+                    .open_child(frame, name, Face::Maker(inode.maker))
+                    .map(Some),
                 Ok(_) => Ok(None),
                 Err(cause) => Err(cause),
             };
@@ -206,7 +210,8 @@ impl Pass<'_, '_> {
 
     /// Opens the base directory. It must be the one that the plan looked at: nothing is created in another one that
     /// was moved here since.
-    fn open_base(&mut self, identity: (u64, u64)) -> Result<Directory, (HostPlace, Cause)> {
+    fn open_base(&mut self, tree: &PendingTree) -> Result<Directory, (HostPlace, Cause)> {
+        let identity = tree.identity;
         let base = self.base.clone();
         let at_base = |cause| (base.clone(), cause);
         self.creator.look_around().map_err(at_base)?;
@@ -223,26 +228,40 @@ impl Pass<'_, '_> {
         if found != identity {
             return Err(at_base(Cause::Changed));
         }
-        self.go_through()?;
+        // A task may reach it all the same; then it is asked when it creates something.
+        let of_runtime = tree
+            .inodes
+            .values()
+            .any(|inode| inode.maker == MakerId::RUNTIME);
+        if of_runtime {
+            self.reach(Face::RUNTIME, &base.path)?;
+        }
         Ok(directory)
     }
 
-    /// Checks that the container's root could reach the directory: it needs search permission on all above it.
-    fn go_through(&mut self) -> Result<(), (HostPlace, Cause)> {
-        if self.creator.has_all_power() {
+    /// Checks that this one could reach a directory: it needs search permission on all above it.
+    fn reach(&mut self, face: Face, directory: &RelPath) -> Result<(), (HostPlace, Cause)> {
+        if self.creator.has_all_power(face) {
             return Ok(());
         }
-        let HostPlace { source, path } = self.base.clone();
-        let mut ancestors: Vec<_> = path.view().ancestors().collect();
+        let reached = self.reached.take().filter(|(of, _)| *of == face);
+        let mut known = reached.filter(|(_, reached)| directory.view().is_in(reached.view()));
+        let source = self.base.source;
+        let from = known
+            .as_ref()
+            .map_or(0, |(_, known)| known.view().depth() + 1);
+        let mut ancestors: Vec<_> = directory.view().ancestors().collect();
         ancestors.reverse();
-        for ancestor in ancestors {
+        for ancestor in ancestors.into_iter().skip(from) {
             let at = source.at(ancestor);
-            self.search(&at).map_err(|cause| (at, cause))?;
+            self.search(face, &at).map_err(|cause| (at, cause))?;
+            known = Some((face, ancestor.to_owned()));
         }
+        self.reached = known;
         Ok(())
     }
 
-    fn search(&mut self, at: &HostPlace) -> Result<(), Cause> {
+    fn search(&mut self, face: Face, at: &HostPlace) -> Result<(), Cause> {
         self.creator.look_around()?;
         let mut directory = if at.view().is_root() {
             Directory::Source
@@ -250,8 +269,8 @@ impl Pass<'_, '_> {
             Directory::Open(self.sources.open_directory(at.source, at.view())?)
         };
         let directory = opened(&mut directory, self.sources, at.source, at.view())?;
-        let has_power = self.creator.has_power(directory)?;
-        self.creator.face(has_power)?;
+        let has_power = self.creator.has_power(face, directory)?;
+        self.creator.take(face, has_power)?;
         sys::search(directory).map_err(Cause::system("openat"))
     }
 
@@ -264,24 +283,35 @@ impl Pass<'_, '_> {
         inode: PendingInode,
         is_leaf: bool,
     ) -> Result<Outcome, Cause> {
-        let parent = self.enter(frame)?;
-        // Create first, then look: that also finds what another premount or the container created in between.
-        let (operation, made) = match inode.kind {
-            MountpointKind::Directory => ("mkdirat", sys::make_directory(parent, name)),
-            MountpointKind::File => ("openat", sys::make_file(parent, name)),
-        };
+        let face = Face::Maker(inode.maker);
+        let mut made = self.make(frame, name, inode, face);
+        if let Err(Cause::System {
+            errno: Errno::EACCES,
+            ..
+        }) = made
+        {
+            if let Some(root) = self.creator.instead_of(face) {
+                made = self.make(frame, name, inode, root);
+            }
+        }
         match made {
             Ok(()) => return Ok(Outcome::New),
-            Err(Errno::EEXIST) if !is_leaf => return Ok(Outcome::Found),
-            Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(Cause::System { operation, errno }),
+            Err(Cause::System {
+                errno: Errno::EEXIST,
+                ..
+            }) if !is_leaf => return Ok(Outcome::Found),
+            Err(Cause::System {
+                errno: Errno::EEXIST,
+                ..
+            }) => {}
+            Err(cause) => return Err(cause),
         }
         let same_mount = self.sources.stays_in_mount(self.base.source);
-        let parent = self.enter(frame)?;
+        let parent = self.enter(frame, face)?;
         let there = sys::open_beneath(parent, name.as_path(), same_mount)
             .map_err(Cause::system("openat2"))?;
         let found = sys::inode(there.as_fd()).map_err(Cause::system("fstat"))?;
-        match (found.kind, inode.kind) {
+        match (found.kind, inode.kind.as_mountpoint()) {
             (InodeKind::Directory, MountpointKind::Directory)
             | (InodeKind::File, MountpointKind::File) => Ok(Outcome::Found),
             (InodeKind::Link, _) => Err(Cause::Changed),
@@ -289,13 +319,37 @@ impl Pass<'_, '_> {
         }
     }
 
+    /// Creates one inode in the directory of a frame, in the name of `face`. Creates first and looks later: that also
+    /// finds what another premount or the container created in between.
+    fn make(
+        &mut self,
+        frame: &mut Frame,
+        name: Name,
+        inode: PendingInode,
+        face: Face,
+    ) -> Result<(), Cause> {
+        if face != Face::RUNTIME {
+            let directory = self.path.clone();
+            self.reach(face, &directory).map_err(|(_, cause)| cause)?;
+        }
+        let parent = self.enter(frame, face)?;
+        let mode = inode.mode();
+        match inode.kind {
+            NewKind::Directory => {
+                sys::make_directory(parent, name, mode).map_err(Cause::system("mkdirat"))
+            }
+            NewKind::File => sys::make_file(parent, name, mode).map_err(Cause::system("openat")),
+            NewKind::Fifo => sys::make_fifo(parent, name, mode).map_err(Cause::system("mknodat")),
+        }
+    }
+
     /// Opens a directory that was just created or found. The container may have replaced it. That is no escape: the
     /// replacement is in the same source, and nothing in it changes except what is created.
-    fn open_child(&mut self, frame: &mut Frame, name: Name) -> Result<OwnedFd, Cause> {
+    fn open_child(&mut self, frame: &mut Frame, name: Name, face: Face) -> Result<OwnedFd, Cause> {
         let same_mount = self.sources.stays_in_mount(self.base.source);
         // The path already ends with the name.
         self.path.pop();
-        let parent = self.enter(frame);
+        let parent = self.enter(frame, face);
         let opened = parent.and_then(|parent| {
             sys::open_directory_beneath(parent, name.as_path(), same_mount).map_err(|errno| {
                 match errno {
@@ -310,8 +364,8 @@ impl Pass<'_, '_> {
         opened
     }
 
-    /// Opens the directory of a frame if necessary, and takes the capabilities that the container's root has there.
-    fn enter<'c>(&'c mut self, frame: &'c mut Frame) -> Result<BorrowedFd<'c>, Cause> {
+    /// Opens the directory of a frame if necessary, and becomes `face`, with the capabilities that it has there.
+    fn enter<'c>(&'c mut self, frame: &'c mut Frame, face: Face) -> Result<BorrowedFd<'c>, Cause> {
         if let Directory::Closed = frame.directory {
             self.creator.look_around()?;
             // Another directory may have taken its place.
@@ -321,27 +375,32 @@ impl Pass<'_, '_> {
         let path = self.path.view();
         let directory = opened(&mut frame.directory, self.sources, source, path)?;
         let has_power = match frame.has_power {
-            Some(has_power) => has_power,
-            None => *frame.has_power.insert(self.creator.has_power(directory)?),
+            Some((of, has_power)) if of == face => has_power,
+            _ => self.creator.has_power(face, directory)?,
         };
-        self.creator.face(has_power)?;
+        frame.has_power = Some((face, has_power));
+        self.creator.take(face, has_power)?;
         Ok(directory)
     }
 
     /// Logs the inode that was just created at the current path.
     fn note(&mut self, inode: PendingInode) {
-        let mount = self.mounts.get(inode.mount);
-        let mount = mount.map_or(&b""[..], |planned| planned.mount.written.as_bytes());
-        if !self.lines.take(self.path.view().size() + mount.len()) {
+        let name = self.plan.name_of(inode.need);
+        if !self.lines.take(self.path.view().size() + name.len()) {
             return;
         }
         let source = self.base.source;
         let path = self.sources.host_path_in(source, self.path.view());
         let kind = inode.kind;
-        log::about_mount("created", mount, Some(&path), || {
-            let (path, mount) = (Quoted(path.as_os_str().as_bytes()), Quoted(mount));
-            info!(target: TARGET, "created {kind} path={path} mount={mount}");
-        });
+        let (at, quoted) = (Quoted(path.as_os_str().as_bytes()), Quoted(&name));
+        match inode.need {
+            Need::Mount(_) => log::about_mount("created", &name, Some(&path), || {
+                info!(target: TARGET, "created {kind} path={at} mount={quoted}");
+            }),
+            Need::File(_) => log::about_file("created", &name, Some(&path), || {
+                info!(target: TARGET, "created {kind} path={at} file={quoted}");
+            }),
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What became of each mount, from what became of the inodes that it needs.
+//! What became of each mount and open file, from what became of the inodes that it needs.
 
 use crate::mountpoints::failure::{Cause, Failure};
-use crate::mountpoints::pending::Made;
+use crate::mountpoints::pending::{Made, Need};
 use crate::mountpoints::plan::{Missing, Plan, Status};
 
 impl Plan {
-    /// The status of a mount whose mountpoint was missing, after creation.
-    pub(super) fn status_after(&self, index: usize) -> Option<Status> {
-        let Status::Missing(missing) = &self.mounts.get(index)?.status else {
+    /// The status of what was missing, after creation.
+    pub(super) fn status_after(&self, need: Need) -> Option<Status> {
+        let Status::Missing(missing) = self.status(need)? else {
             return None;
         };
         Some(match self.failure_of(missing) {
@@ -32,7 +32,7 @@ impl Plan {
                 Made::Created | Made::Found => break,
                 // In the way of what lies below it, and no mountpoint itself.
                 Made::Failed(Cause::NotADirectory) if path == missing.at.view() => {
-                    let needed = inode.kind;
+                    let needed = inode.kind.as_mountpoint();
                     Cause::WrongKind { needed }
                 }
                 Made::Failed(cause) => cause,

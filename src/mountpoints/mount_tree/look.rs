@@ -33,7 +33,7 @@ impl MountTree {
                 let below = real.view().strip_prefix(base).ok_or(Cause::Internal)?;
                 let pending = self.pending.below(inode.identity);
                 let inode = pending.and_then(|inodes| inodes.get(below));
-                return Ok(inode.map(|inode| inode.kind));
+                return Ok(inode.map(|inode| inode.kind.as_mountpoint()));
             }
         }
         Ok(None)

@@ -1,29 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Decides whether a missing mountpoint can be created, and reserves its inodes.
+//! Decides whether a missing inode can be created, and reserves its inodes.
 
 use nix::errno::Errno;
 
 use super::Planner;
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::{HostPlace, SourceId};
-use crate::mountpoints::pending::{Made, NodeId, Pending, PendingId, PendingInode};
+use crate::mountpoints::pending::{Made, MakerId, Need, NodeId, Pending, PendingId, PendingInode};
 use crate::mountpoints::plan::{Missing, Reason, Status};
 use crate::path::{Name, RelRef};
-use crate::sys::MountpointKind;
+use crate::sys::NewKind;
+
+/// A missing inode, as something needs it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needed {
+    pub(super) kind: NewKind,
+    /// Its permissions, if the checkpoint has them.
+    pub(super) mode: Option<u32>,
+    pub(super) maker: MakerId,
+    pub(super) by: Need,
+}
 
 impl Planner {
-    /// Plans a missing mountpoint; the first `existing` components of its path exist.
+    /// Plans a missing inode; the first `existing` components of its path exist.
     pub(super) fn missing(
         &mut self,
         source: SourceId,
         path: RelRef,
         existing: usize,
-        kind: MountpointKind,
+        needed: Needed,
     ) -> Result<Status, Failure> {
         match self.tree.sources.real(source, path) {
-            None => self.missing_at(source.at(path), existing, kind),
+            None => self.missing_at(source.at(path), existing, needed),
             // Nothing exists yet in a pending source.
-            Some(real) => self.missing_at(real, 0, kind).map_err(|failure| Failure {
+            Some(real) => self.missing_at(real, 0, needed).map_err(|failure| Failure {
                 at: Some(source.at(path)),
                 ..failure
             }),
@@ -34,7 +44,7 @@ impl Planner {
         &mut self,
         at: HostPlace,
         existing: usize,
-        kind: MountpointKind,
+        needed: Needed,
     ) -> Result<Status, Failure> {
         let base = at.view().prefix(existing);
         let failed = |path: RelRef, cause| Failure {
@@ -55,7 +65,7 @@ impl Planner {
         let below = at.view().strip_prefix(base);
         let below = below.ok_or_else(|| failed(base, Cause::Internal))?;
         let inode = self
-            .reserve(judged.identity, below, kind)
+            .reserve(judged.identity, below, needed)
             .map_err(|(below, cause)| failed(base.join(below).view(), cause))?;
         Ok(Status::Missing(Missing {
             at,
@@ -70,44 +80,56 @@ impl Planner {
         &mut self,
         identity: (u64, u64),
         path: RelRef<'a>,
-        kind: MountpointKind,
+        needed: Needed,
     ) -> Result<PendingId, (RelRef<'a>, Cause)> {
-        let mount = self.mounts.len();
         let (tree, inodes) = self
             .tree
             .pending
             .tree_at(identity)
             .ok_or((path, Cause::Internal))?;
-        let needed = |prefix| {
+        let kind_of = |prefix| {
             if prefix == path {
-                kind
+                needed.kind
             } else {
-                MountpointKind::Directory
+                NewKind::Directory
             }
         };
         let mut at = NodeId::TOP;
-        let mut new: Vec<(Name, MountpointKind)> = Vec::new();
+        let mut new: Vec<(Name, PendingInode)> = Vec::new();
         for (prefix, name) in path.prefixes().zip(path.names()) {
-            let needed = needed(prefix);
+            let kind = kind_of(prefix);
             let there = inodes.child(at, name).filter(|_| new.is_empty());
             let planned = there.and_then(|there| inodes.value(there));
             match (there, planned.map(|inode| inode.kind)) {
-                (Some(there), Some(planned)) if planned == needed => at = there,
+                (Some(there), Some(planned)) if planned == kind => at = there,
                 (_, Some(_)) if prefix == path => {
+                    let needed = kind.as_mountpoint();
                     return Err((prefix, Cause::WrongKind { needed }));
                 }
                 (_, Some(_)) => return Err((prefix, Cause::NotADirectory)),
-                (_, None) => new.push((name, needed)),
+                (_, None) => {
+                    let inode = PendingInode {
+                        kind,
+                        mode: None,
+                        maker: needed.maker,
+                        need: needed.by,
+                        made: Made::NotYet,
+                    };
+                    new.push((name, inode));
+                }
             }
         }
         // All or nothing: half a path is of no use.
         let left = self.inodes.checked_sub(new.len());
         self.inodes = left.ok_or((path, Cause::TooMany))?;
-        for (name, kind) in new {
+        for (name, inode) in new {
             at = inodes.add(at, name);
-            let made = Made::NotYet;
-            inodes.set(at, PendingInode { kind, mount, made });
+            inodes.set(at, inode);
         }
-        Ok(Pending::id(tree, at))
+        let id = Pending::id(tree, at);
+        if let Some(mode) = needed.mode {
+            self.tree.pending.set_mode(id, mode);
+        }
+        Ok(id)
     }
 }

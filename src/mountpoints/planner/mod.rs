@@ -2,6 +2,7 @@
 //! Builds the [`Plan`]: resolves every mount of the configuration to its mountpoint, then those that only the
 //! checkpoint has. Changes nothing.
 
+mod files;
 mod missing;
 mod required;
 
@@ -16,28 +17,37 @@ use super::budget::Budget;
 use super::failure::{Cause, Failure};
 use super::host_place::SourceId;
 use super::mount_tree::{Backing, Found, MountId, MountTree, Place, There};
-use super::plan::{Origin, Plan, PlannedMount, Reason, Status};
+use super::pending::{Maker, MakerId, Need};
+use super::plan::{Origin, Plan, PlannedFile, PlannedMount, Reason, Status};
 use super::required::InCheckpoint;
 use super::resolve::Stopped;
 use super::sources::Sources;
-use crate::checkpoint::Namespace;
+use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::oci::config::Config;
 use crate::oci::mount::{Content, LinkSource, Mount};
+use crate::oci::owner::Owner;
+use crate::oci::process::User;
 use crate::path::{Name, NotAPath, RelPath, RelRef};
 use crate::sys::{self, MountpointKind};
+use missing::Needed;
 
 /// How far up from a missing source to look for a directory that exists.
 const MAX_MISSING_DEPTH: usize = 64;
 
 impl Plan {
-    /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint's mount
-    /// namespaces need beyond that.
+    /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint needs beyond that.
+    /// `append`: also plan logs, which may not have been empty.
     ///
     /// # Errors
     ///
     /// The rootfs can't be opened, or is not a directory.
-    pub fn new(config: Config, namespaces: &[Namespace], budget: Budget) -> Result<Self, Error> {
+    pub fn new(
+        config: Config,
+        checkpoint: &Checkpoint,
+        append: bool,
+        budget: Budget,
+    ) -> Result<Self, Error> {
         let mut sources = Sources::default();
         let unreadable = |errno| Error::Unreadable {
             file: config.rootfs.clone(),
@@ -58,22 +68,46 @@ impl Plan {
             indexes: BTreeMap::new(),
             ids: BTreeMap::new(),
             mounts: Vec::with_capacity(config.mounts.len()),
+            files: Vec::new(),
+            makers: vec![Maker::Runtime],
             inodes: budget.inodes,
+            owner: config.owner,
+            user: config.process.user,
+            is_rootfs_read_only: config.is_rootfs_read_only,
+            append,
         };
         for mount in config.mounts {
             planner.add(mount);
         }
         planner.inodes = budget.beyond;
-        let masked = &config.externals.masked;
-        let is_over = planner.add_checkpoint(namespaces, masked, root, budget.beyond);
+        let cwd = config.process.cwd.as_ref();
+        let mut over = Over::default();
+        if checkpoint.namespaces.is_empty() {
+            planner.add_working_directory(cwd);
+        } else {
+            let masked = &config.externals.masked;
+            over = planner.add_checkpoint(checkpoint, masked, cwd, root, budget.beyond);
+        }
+        let limit = |is_over: bool| is_over.then_some(budget.beyond);
         Ok(Self {
             rootfs: config.rootfs,
-            over_limit: is_over.then_some(budget.beyond),
+            over_limit: limit(over.mounts),
+            files_over_limit: limit(over.files),
             mounts: planner.mounts,
+            files: planner.files,
+            makers: planner.makers,
+            may_override: config.process.may_override,
             sources: planner.tree.sources,
             pending: planner.tree.pending,
         })
     }
+}
+
+/// What exceeds the limit.
+#[derive(Default)]
+struct Over {
+    mounts: bool,
+    files: bool,
 }
 
 struct Planner {
@@ -85,8 +119,17 @@ struct Planner {
     /// The reverse, for mounts that have a place in the tree.
     ids: BTreeMap<usize, MountId>,
     mounts: Vec<PlannedMount>,
+    /// What CRIU opens by path.
+    files: Vec<PlannedFile>,
+    /// Who creates.
+    makers: Vec<Maker>,
     /// How many more inodes may be planned.
     inodes: usize,
+    owner: Owner,
+    /// The container's user.
+    user: User,
+    is_rootfs_read_only: bool,
+    append: bool,
 }
 
 impl Planner {
@@ -272,7 +315,7 @@ impl Planner {
                 below.push(Name::new(name.as_os_str().as_bytes())?);
             }
             let pending = self.tree.pending.below(directory.identity)?;
-            let kind = pending.get(below.view())?.kind;
+            let kind = pending.get(below.view())?.kind.as_mountpoint();
             let at = (at.to_owned(), directory);
             let sources = &mut self.tree.sources;
             let id = sources.add_pending(source.to_owned(), at, below.view(), kind);
@@ -308,7 +351,20 @@ impl Planner {
             There::Unknown => Ok(self.not_inspected(mount, found.place.mount)),
             // With dest-nofollow crun doesn't create the mountpoint: it has to exist.
             There::Missing { .. } if !mount.follow => Ok(Status::KindUnknown),
-            There::Missing { existing } => self.missing(source, path, existing, kind),
+            There::Missing { existing } => {
+                let needed = self.mountpoint(kind, MakerId::RUNTIME);
+                self.missing(source, path, existing, needed)
+            }
+        }
+    }
+
+    /// The mountpoint of the next mount of the plan.
+    fn mountpoint(&self, kind: MountpointKind, maker: MakerId) -> Needed {
+        Needed {
+            kind: kind.into(),
+            mode: None,
+            maker,
+            by: Need::Mount(self.mounts.len()),
         }
     }
 

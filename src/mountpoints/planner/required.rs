@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Adds the mountpoints that only the checkpoint needs to the plan.
 
-use super::Planner;
-use crate::checkpoint::Namespace;
+use nix::errno::Errno;
+
+use super::{Over, Planner};
+use crate::checkpoint::{Checkpoint, OpenFiles};
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::SourceId;
 use crate::mountpoints::mount_tree::Backing;
+use crate::mountpoints::pending::{MakerId, Need};
 use crate::mountpoints::plan::{Origin, PlannedMount, Reason, Status};
 use crate::mountpoints::required::{
     self, Compared, ConfigMount, InCheckpoint, Inside, KindBy, Parent, RequiredMountpoint,
@@ -19,17 +22,21 @@ use crate::sys::MountpointKind;
 const CRIU_ROOT: usize = 40;
 
 impl Planner {
-    /// Plans what a checkpoint requires. Returns whether that exceeds the limit; nothing is planned then.
+    /// Plans what a checkpoint requires. Returns what of it exceeds the limit, of which nothing is planned.
     pub(super) fn add_checkpoint(
         &mut self,
-        namespaces: &[Namespace],
+        checkpoint: &Checkpoint,
         masked: &[String],
+        cwd: Option<&RelPath>,
         root: SourceId,
         most: usize,
-    ) -> bool {
-        if namespaces.is_empty() {
-            return false;
-        }
+    ) -> Over {
+        let cwd = self.working_directory(cwd);
+        let mut files = match &checkpoint.files {
+            OpenFiles::Known(files) => files.clone(),
+            OpenFiles::None | OpenFiles::Unusable(_) => Vec::new(),
+        };
+        files.extend(cwd.clone());
         let configured = self.mounts.len();
         let mut known = Vec::with_capacity(self.mounts.len());
         for (index, planned) in self.mounts.iter().enumerate() {
@@ -47,22 +54,37 @@ impl Planner {
                 },
             });
         }
-        let Compared { required, has } = required::compare(namespaces, &known, masked, most);
+        let namespaces = &checkpoint.namespaces;
+        let Compared {
+            required,
+            has,
+            files: places,
+        } = required::compare(namespaces, &files, &known, masked, most);
+        drop(files);
         for (planned, has) in self.mounts.iter_mut().zip(has) {
             planned.in_checkpoint = has;
         }
-        let Some(required) = required else {
-            return true;
-        };
+        let is_over = required.is_none_or(|required| self.add_required(required, root));
+        if is_over {
+            // All or nothing: half of it is of no use.
+            self.mounts.truncate(configured);
+            let is_configured = |need| matches!(need, Need::Mount(mount) if mount < configured);
+            self.tree.pending.keep(is_configured);
+        }
+        Over {
+            mounts: is_over,
+            files: self.add_open_files(checkpoint, cwd, places, root, most),
+        }
+    }
+
+    /// Returns whether that exceeds the limit.
+    fn add_required(&mut self, required: Vec<RequiredMountpoint>, root: SourceId) -> bool {
         for required in required {
             let Some(planned) = self.plan_required(required, root) else {
                 continue;
             };
             let is_over = |failure: &Failure| failure.cause == Cause::TooMany;
             if planned.status.failure().is_some_and(is_over) {
-                // All or nothing: half of it is of no use.
-                self.mounts.truncate(configured);
-                self.tree.pending.keep_mounts(configured);
                 return true;
             }
             self.mounts.push(planned);
@@ -86,6 +108,7 @@ impl Planner {
             file_system: required.file_system,
             content: Content::Other,
             follow: false,
+            read_only: false,
         };
         let kind = match required.kind {
             KindBy::Checkpoint(kind) => Some(kind),
@@ -94,7 +117,14 @@ impl Planner {
             KindBy::Nothing => None,
         };
         let path = required.at.path.view();
-        let status = self.judge_required(source, path, kind);
+        let maker = if required.is_of_runtime {
+            Some(MakerId::RUNTIME)
+        } else if required.read_only || self.is_read_only(required.at.mount) {
+            None
+        } else {
+            self.maker(None)
+        };
+        let status = self.judge_required(source, path, kind, maker);
         Some(PlannedMount {
             parent: required.at.mount,
             resolved: Some(required.mountpoint),
@@ -107,7 +137,7 @@ impl Planner {
         })
     }
 
-    fn source_of(&self, inside: &Inside, root: SourceId) -> Option<SourceId> {
+    pub(super) fn source_of(&self, inside: &Inside, root: SourceId) -> Option<SourceId> {
         let Some(index) = inside.mount else {
             return Some(root);
         };
@@ -132,12 +162,13 @@ impl Planner {
         }
     }
 
-    /// Plans a mountpoint that the checkpoint requires; its path is free of symlinks.
+    /// Plans a mountpoint that the checkpoint requires; its path is free of symlinks. `maker`: who can create it.
     fn judge_required(
         &mut self,
         source: SourceId,
         path: RelRef,
         kind: Option<MountpointKind>,
+        maker: Option<MakerId>,
     ) -> Result<Status, Failure> {
         let failed = |path, cause| Failure {
             at: Some(source.at(path)),
@@ -168,7 +199,12 @@ impl Planner {
                     Err(failed(prefix, Cause::NotADirectory))
                 }
                 (false, None) => Ok(Status::KindUnknown),
-                (false, Some(kind)) => self.missing(source, path, prefix.depth(), kind),
+                (false, Some(kind)) => {
+                    let read_only = Cause::system("mkdirat")(Errno::EROFS);
+                    let maker = maker.ok_or_else(|| failed(path, read_only))?;
+                    let needed = self.mountpoint(kind, maker);
+                    self.missing(source, path, prefix.depth(), needed)
+                }
             };
         }
         Err(failed(RelRef::ROOT, Cause::Changed))

@@ -8,15 +8,18 @@
 //! made them itself.
 
 mod config_mount;
+mod place;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::checkpoint::{MountImage, Namespace};
+use crate::checkpoint::{MountImage, Namespace, OpenFile};
 use crate::path::{RelPath, RelRef};
 use crate::sys::MountpointKind;
 use config_mount::Index;
 pub use config_mount::{ConfigMount, InCheckpoint, Parent};
+pub use place::OpenFilePlace;
+use place::{OpenFilePlaces, Places};
 use view::View;
 
 /// A place in what config.json names.
@@ -48,6 +51,10 @@ pub struct RequiredMountpoint {
     pub at: Inside,
     /// What it has to be.
     pub kind: KindBy,
+    /// Whether the runtime mounts there; else a task of the container did.
+    pub is_of_runtime: bool,
+    /// Whether the mount that it lies in was read-only for the tasks.
+    pub read_only: bool,
     /// Its path in its namespace's view.
     pub mountpoint: RelPath,
     /// The file system's type that is mounted there.
@@ -61,18 +68,25 @@ pub struct Compared {
     pub required: Option<Vec<RequiredMountpoint>>,
     /// For each mount of the configuration whether the checkpoint has it.
     pub has: Vec<InCheckpoint>,
+    /// Where each open file is; none where CRIU restores it, or nobody can tell.
+    pub files: Vec<Option<OpenFilePlace>>,
 }
 
-/// Compares all mount namespaces of a checkpoint with the configuration. `masked` are `linux.maskedPaths`;
-/// more than `most` mountpoints beyond it are too much.
+/// Compares all mount namespaces of a checkpoint, and what its tasks hold open, with the configuration.
+/// `masked` are `linux.maskedPaths`; more than `most` mountpoints beyond it are too much.
 pub fn compare(
     namespaces: &[Namespace],
+    files: &[OpenFile],
     known: &[ConfigMount],
     masked: &[String],
     most: usize,
 ) -> Compared {
     let index = Index::new(known);
     let anchors = anchors(namespaces, &index);
+    let places = Places {
+        known: &index,
+        anchors: &anchors,
+    };
     let mut seen = BTreeSet::new();
     let mut required = Vec::new();
     let mut has = vec![InCheckpoint::No; known.len()];
@@ -84,8 +98,7 @@ pub fn compare(
                 .map(|mount| (mount.id, mount))
                 .collect(),
             parents: namespace.mounts.iter().map(|mount| mount.parent).collect(),
-            known: &index,
-            anchors: &anchors,
+            places,
         };
         for mount in &namespace.mounts {
             let Some(found) = view.compare(mount, masked, &mut has) else {
@@ -99,7 +112,17 @@ pub fn compare(
     // As they would have been made.
     required.sort_by(|a, b| a.at.cmp(&b.at));
     let required = (required.len() <= most).then_some(required);
-    Compared { required, has }
+    let files = if files.is_empty() {
+        Vec::new()
+    } else {
+        let places = OpenFilePlaces::new(namespaces, places);
+        files.iter().map(|open| places.find(open)).collect()
+    };
+    Compared {
+        required,
+        has,
+        files,
+    }
 }
 
 /// The rootfs and the sources, as the checkpoint knows them: what they show of which device, and where
@@ -145,6 +168,7 @@ mod tests {
             mountpoint: RelPath::from_absolute(at.as_bytes()).unwrap(),
             file_system: "tmpfs".into(),
             external: None,
+            read_only: false,
         }
     }
 
@@ -181,7 +205,7 @@ mod tests {
                 .map_or("rootfs".to_owned(), |index| index.to_string());
             format!("{base}:{}", String::from_utf8_lossy(inside.path.as_bytes()))
         };
-        compare(&[namespace], known, &["/data/masked".to_owned()], 100)
+        compare(&[namespace], &[], known, &["/data/masked".to_owned()], 100)
             .required
             .unwrap()
             .iter()
@@ -329,7 +353,7 @@ mod tests {
             external(4, 2, 4, "/tok", "/data/token"),
         ];
         assert_eq!(
-            compare(&[Namespace { mounts }], &known, &[], 100).has,
+            compare(&[Namespace { mounts }], &[], &known, &[], 100).has,
             [
                 InCheckpoint::External,
                 InCheckpoint::Own,
@@ -382,7 +406,7 @@ mod tests {
                 mount(14, 11, 4, "/", "/also-only-here"),
             ],
         };
-        let all = compare(&[main, other], &[data()], &[], 100)
+        let all = compare(&[main, other], &[], &[data()], &[], 100)
             .required
             .unwrap();
         let places: Vec<(Option<usize>, &[u8])> = all

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config_mount::{InCheckpoint, Index};
-use super::{Anchors, Inside, KindBy, RequiredMountpoint};
+use super::config_mount::InCheckpoint;
+use super::place::Places;
+use super::{Inside, KindBy, RequiredMountpoint};
 use crate::checkpoint::MountImage;
-use crate::path::RelPath;
 use crate::sys::MountpointKind;
 
 /// A namespace, with what of it config.json names.
@@ -14,31 +14,10 @@ pub(super) struct View<'a> {
     pub(super) by_id: BTreeMap<u32, &'a MountImage>,
     /// Mounts that others are mounted in.
     pub(super) parents: BTreeSet<u32>,
-    pub(super) known: &'a Index<'a>,
-    pub(super) anchors: &'a Anchors<'a>,
+    pub(super) places: Places<'a>,
 }
 
 impl View<'_> {
-    /// Where what a mount shows is now; none where CRIU restores its content, or nobody can tell.
-    fn inside(&self, mount: &MountImage) -> Option<Inside> {
-        if let Some(index) = self.known.of(mount) {
-            return Some(Inside {
-                mount: Some(index),
-                path: RelPath::default(),
-            });
-        }
-        if mount.external.is_some() {
-            return None;
-        }
-        // The nearest of the anchors on its device that it shows something of.
-        let root = mount.root.view();
-        root.ancestors().find_map(|top| {
-            let mount = *self.anchors.get(&(mount.device, top))?;
-            let path = root.strip_prefix(top)?.to_owned();
-            Some(Inside { mount, path })
-        })
-    }
-
     /// What a mount needs beyond the configuration. Notes in `has` what of the configuration it is.
     pub(super) fn compare(
         &self,
@@ -50,10 +29,10 @@ impl View<'_> {
             .by_id
             .get(&mount.parent)
             .filter(|parent| parent.id != mount.id);
-        let own = self.known.of(mount);
+        let own = self.places.known.of(mount);
         let mut is_there = false;
-        for index in self.known.candidates(mount) {
-            let in_place = parent.is_none_or(|parent| self.known.is_in(index, parent));
+        for index in self.places.known.candidates(mount) {
+            let in_place = parent.is_none_or(|parent| self.places.known.is_in(index, parent));
             is_there |= in_place;
             let found = match (in_place, own == Some(index)) {
                 (true, true) => InCheckpoint::External,
@@ -76,20 +55,22 @@ impl View<'_> {
             .view()
             .strip_prefix(parent.mountpoint.view())
             .filter(|path| !path.is_root())?;
-        let inside = self.inside(parent)?;
+        let inside = self.places.inside(parent)?;
         Some(RequiredMountpoint {
             at: Inside {
                 mount: inside.mount,
                 path: inside.path.view().join(path),
             },
             kind: self.kind(mount, masked),
+            is_of_runtime: mount.external.is_some(),
+            read_only: parent.read_only,
             mountpoint: mount.mountpoint.clone(),
             file_system: mount.file_system.clone().into_owned(),
         })
     }
 
     fn kind(&self, mount: &MountImage, masked: &[String]) -> KindBy {
-        if let Some(index) = self.known.of(mount) {
+        if let Some(index) = self.places.known.of(mount) {
             return KindBy::Configuration(index);
         }
         if mount.is_empty_directory() {
@@ -110,6 +91,8 @@ impl View<'_> {
         if mount.root.view().is_root() || self.parents.contains(&mount.id) {
             return KindBy::Checkpoint(MountpointKind::Directory);
         }
-        self.inside(mount).map_or(KindBy::Nothing, KindBy::Source)
+        self.places
+            .inside(mount)
+            .map_or(KindBy::Nothing, KindBy::Source)
     }
 }

@@ -43,7 +43,7 @@ fn what_fails_in_a_source_to_come_is_named_by_its_host_path() {
     world.tmpfs("/two/x");
     let ended = world.premount("apply");
     assert_eq!(ended.status, 1, "{ended:?}");
-    let said = "mount /two/x: the mountpoint has to be a directory, and a file is there: ";
+    let said = "mount /two/x: it has to be a directory, and a file is there: ";
     let said = format!("{said}{}: ", world.path("vol/deep/made/x").display());
     assert!(ended.stderr.contains(&said), "{ended:?}");
 }

@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads a mountpoints image entry by entry: only one entry is in memory at a time, and only its mount is
-//! kept.
+//! The mounts of a namespace, from a mountpoints image (CRIU images/mnt.proto).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, ErrorKind};
+use std::io::BufRead;
 use std::path::Path;
 
 use prost::Message;
 
+use super::image::{Entries, Image};
 use super::{Budget, MountImage, Namespace};
 use crate::error::Error;
-use crate::input;
 use crate::path::RelPath;
 
 /// Maximum bytes in one entry: a path has at most `PATH_MAX`, the mount options at most a page.
 const MAX_ENTRY: usize = 64 << 10;
 /// Maximum bytes in a file system's name: the kernel's have at most about twenty.
 const MAX_FILE_SYSTEM: usize = 255;
-/// `IMG_COMMON_MAGIC`, at the start of every image.
-const COMMON_MAGIC: u32 = 0x5456_4319;
-/// `MNTS_MAGIC`, next in a mountpoints image.
-const MOUNTS_MAGIC: u32 = 0x5556_3928;
+/// `MS_RDONLY` (mount(2)) in the flags of a mount.
+const READ_ONLY: u32 = 1;
 
 /// A mount as written by CRIU. Paths are bytes: CRIU doesn't check that its protobuf strings are UTF-8.
 #[derive(Clone, PartialEq, Message)]
@@ -34,6 +31,8 @@ struct Entry {
     root_dev: u32,
     #[prost(uint32, required, tag = "4")]
     parent_mnt_id: u32,
+    #[prost(uint32, required, tag = "5")]
+    flags: u32,
     #[prost(bytes = "vec", required, tag = "6")]
     root: Vec<u8>,
     #[prost(bytes = "vec", required, tag = "7")]
@@ -60,49 +59,15 @@ pub fn parse(bytes: &[u8], file: &Path) -> Result<Namespace, Error> {
 ///
 /// The image can't be read, is invalid, or exceeds the budget.
 pub fn read_image(
-    mut image: impl BufRead,
+    image: impl BufRead,
     file: &Path,
     budget: &mut Budget,
 ) -> Result<Namespace, Error> {
     budget.namespace(file)?;
-    let failed = |error| input::failed(file, &error);
-    let mut magic = read_word(&mut image).map_err(failed)?;
-    if magic == Word::Value(COMMON_MAGIC) {
-        magic = read_word(&mut image).map_err(failed)?;
-    }
-    if magic != Word::Value(MOUNTS_MAGIC) {
-        return Err(Error::invalid(
-            file,
-            "",
-            "not a mountpoints image: wrong magic number",
-        ));
-    }
+    let mut entries = Entries::new(image, Image::Mounts(0), file, MAX_ENTRY)?;
     let mut namespace = Namespace::default();
-    let mut bytes = Vec::new();
     let mut entry = Entry::default();
-    for index in 0.. {
-        let invalid =
-            |reason: &str| Error::invalid(file, format!("entry {index}"), reason.to_owned());
-        let length = match read_word(&mut image).map_err(failed)? {
-            Word::Value(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            Word::Truncated => return Err(invalid("truncated")),
-            Word::End => break,
-        };
-        if length > MAX_ENTRY {
-            return Err(invalid("too long"));
-        }
-        budget.mount(length, file)?;
-        bytes.resize(length, 0);
-        image
-            .read_exact(&mut bytes)
-            .map_err(|error| match error.kind() {
-                ErrorKind::UnexpectedEof => invalid("truncated"),
-                _ => failed(error),
-            })?;
-        // Reuse the memory of the previous entry's paths.
-        entry.clear();
-        let parsed = entry.merge(bytes.as_slice());
-        parsed.map_err(|error| invalid(&error.to_string()))?;
+    while entries.next(&mut entry, |size| budget.mount(size, file))? {
         if let Some(mount) = mount(&entry) {
             budget.names(&mount, file)?;
             namespace.mounts.push(mount);
@@ -144,39 +109,8 @@ fn mount(entry: &Entry) -> Option<MountImage> {
         mountpoint: RelPath::from_absolute(mountpoint)?,
         file_system,
         external: entry.ext_key.clone(),
+        read_only: entry.flags & READ_ONLY != 0,
     })
-}
-
-/// A 32-bit number in an image.
-#[derive(PartialEq)]
-enum Word {
-    Value(u32),
-    /// The image ends in the middle of the number.
-    Truncated,
-    /// The image ends before the number.
-    End,
-}
-
-fn read_word(image: &mut impl BufRead) -> io::Result<Word> {
-    let mut number = [0; 4];
-    if is_at_end(image)? {
-        return Ok(Word::End);
-    }
-    match image.read_exact(&mut number) {
-        Ok(()) => Ok(Word::Value(u32::from_le_bytes(number))),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Word::Truncated),
-        Err(error) => Err(error),
-    }
-}
-
-fn is_at_end(image: &mut impl BufRead) -> io::Result<bool> {
-    loop {
-        match image.fill_buf() {
-            Ok(rest) => return Ok(rest.is_empty()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// The file systems of CRIU's `enum fstype`, in its order.
@@ -209,7 +143,12 @@ const FILE_SYSTEMS: [&str; 24] = [
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, ErrorKind};
+
     use super::*;
+
+    const COMMON_MAGIC: u32 = 0x5456_4319;
+    const MOUNTS_MAGIC: u32 = 0x5556_3928;
 
     #[test]
     fn what_is_no_image_of_mounts_is_refused() {

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the tasks of a checkpoint hold open by path: from `files.img`, or from the images that CRIU had for
+//! each kind before (CRIU images/fdinfo.proto, regfile.proto, fifo.proto, sk-unix.proto, fsnotify.proto).
+//!
+//! Only what premount can make is kept: what has no content, or may have none.
+
+mod messages;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
+use std::path::Path;
+
+use nix::libc::{O_ACCMODE, O_APPEND, O_DIRECTORY, O_WRONLY, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
+use prost::Message;
+
+use super::Budget;
+use super::image::{Entries, FilesImage, Image};
+use crate::error::Error;
+use crate::path::RelPath;
+use messages::{
+    FanotifyFile, FanotifyMark, Fifo, File, Handle, InotifyFile, InotifyWatch, Regular, Remap,
+    Socket,
+};
+
+/// Maximum bytes in one entry: a path has at most `PATH_MAX`, but one inotify file can have thousands of
+/// watches, each with a path.
+const MAX_ENTRY: usize = 4 << 20;
+/// `SOCK_DGRAM` (socket(2)).
+const DATAGRAM: u32 = 2;
+/// `TCP_ESTABLISHED`, which CRIU also has for Unix sockets.
+const ESTABLISHED: u32 = 1;
+/// The events of a watch that only a directory has (inotify(7)): something in it is created, deleted or
+/// moved.
+const DIRECTORY_EVENTS: u32 = 0x40 | 0x80 | 0x100 | 0x200;
+/// `FAN_ONDIR` and `FAN_EVENT_ON_CHILD` (`fanotify_mark(2)`).
+const FANOTIFY_DIRECTORY: u32 = 0x4000_0000 | 0x0800_0000;
+
+/// Something that CRIU opens by its path when it restores a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFile {
+    /// CRIU's ID, by which tasks refer to it.
+    pub id: u32,
+    /// The mount that it is in, by its ID; none if the checkpoint doesn't tell.
+    pub mount: Option<u32>,
+    /// Its path in the mount namespace.
+    pub path: RelPath,
+    /// What has to be there.
+    pub kind: OpenKind,
+    /// Its permission bits, with set-user-ID, set-group-ID and sticky, if the checkpoint has them.
+    pub mode: Option<u32>,
+}
+
+/// What has to be at the path of an [`OpenFile`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OpenKind {
+    /// A directory: a working directory, a root, an open one, or one with a watch.
+    Directory,
+    /// The directory that a socket's name is in. CRIU creates the name.
+    SocketDirectory,
+    /// A FIFO.
+    Fifo,
+    /// A regular file that was empty.
+    EmptyFile,
+    /// A regular file opened for appending alone, whose size CRIU ignores (a log).
+    Log,
+    /// The checkpoint doesn't tell.
+    Unknown,
+}
+
+/// Collects open files from all images that have some.
+#[derive(Debug, Default)]
+pub struct Files {
+    all: Vec<OpenFile>,
+    /// The IDs of FIFOs, by the IDs of the files that have their paths.
+    fifos: BTreeMap<u32, u32>,
+    /// The IDs of files that were deleted while they were open. CRIU brings them back itself.
+    deleted: BTreeSet<u32>,
+}
+
+impl Files {
+    /// Reads an image to its end. Leaves out paths that no kernel would write. Errors name `file`.
+    ///
+    /// # Errors
+    ///
+    /// The image can't be read, is invalid, or exceeds the budget.
+    pub fn read(
+        &mut self,
+        image: impl BufRead,
+        kind: FilesImage,
+        file: &Path,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        match kind {
+            FilesImage::All => self.entries(image, kind, file, budget, Self::add),
+            FilesImage::Regular => self.entries(image, kind, file, budget, Self::add_regular),
+            FilesImage::Fifos => self.entries(image, kind, file, budget, Self::add_fifo),
+            FilesImage::Sockets => self.entries(image, kind, file, budget, Self::add_socket),
+            FilesImage::Inotify => self.entries(image, kind, file, budget, Self::add_inotify),
+            FilesImage::InotifyWatches => {
+                self.entries(image, kind, file, budget, |files, watch: &InotifyWatch| {
+                    files.add_inotify_watch(watch.id, watch);
+                })
+            }
+            FilesImage::Fanotify => self.entries(image, kind, file, budget, Self::add_fanotify),
+            FilesImage::FanotifyMarks => {
+                self.entries(image, kind, file, budget, |files, mark: &FanotifyMark| {
+                    files.add_fanotify_mark(mark.id, mark);
+                })
+            }
+            FilesImage::Remaps => {
+                self.entries(image, kind, file, budget, |files, remap: &Remap| {
+                    files.deleted.insert(remap.orig_id);
+                })
+            }
+        }
+    }
+
+    fn entries<M: Message + Default>(
+        &mut self,
+        image: impl BufRead,
+        kind: FilesImage,
+        file: &Path,
+        budget: &mut Budget,
+        add: impl Fn(&mut Self, &M),
+    ) -> Result<(), Error> {
+        let mut entries = Entries::new(image, Image::Files(kind), file, MAX_ENTRY)?;
+        let mut entry = M::default();
+        while entries.next(&mut entry, |size| budget.open_file(size, file))? {
+            let before = self.all.len();
+            add(self, &entry);
+            for open in self.all.iter().skip(before) {
+                budget.name_of_open_file(&open.path, file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All that CRIU opens where the tasks had it open, each path once.
+    pub fn finish(self) -> Vec<OpenFile> {
+        let mut all = self.all;
+        all.retain(|open| !self.deleted.contains(&open.id));
+        for open in &mut all {
+            // Tasks refer to the FIFO, not to the file with its path.
+            if let Some(&fifo) = self.fifos.get(&open.id) {
+                open.id = fifo;
+                if open.kind == OpenKind::Unknown {
+                    open.kind = OpenKind::Fifo;
+                }
+            }
+        }
+        // What tells more comes first.
+        all.sort_by(|a, b| {
+            let key = |open: &OpenFile| (open.mode.is_none(), open.kind, open.id);
+            (a.mount, &a.path)
+                .cmp(&(b.mount, &b.path))
+                .then_with(|| key(a).cmp(&key(b)))
+        });
+        all.dedup_by(|later, first| (later.mount, &later.path) == (first.mount, &first.path));
+        all
+    }
+
+    fn add(&mut self, file: &File) {
+        if let Some(regular) = &file.reg {
+            self.add_regular(regular);
+        }
+        if let Some(fifo) = &file.fifo {
+            self.add_fifo(fifo);
+        }
+        if let Some(socket) = &file.usk {
+            self.add_socket(socket);
+        }
+        if let Some(inotify) = &file.ify {
+            self.add_inotify(inotify);
+        }
+        if let Some(fanotify) = &file.ffy {
+            self.add_fanotify(fanotify);
+        }
+    }
+
+    fn add_regular(&mut self, file: &Regular) {
+        // A file of the runtime's own, which it passes to CRIU.
+        if file.ext == Some(true) {
+            return;
+        }
+        let flags = file.flags;
+        let is_empty = file.size == Some(0);
+        let has_content = file.size.is_some_and(|size| size > 0);
+        let is_log = flags & ACCESS_MODE == WRITE_ONLY && flags & APPEND != 0;
+        let kind = match file.mode.map(|mode| mode & FORMAT) {
+            Some(DIRECTORY) => OpenKind::Directory,
+            Some(FIFO) => OpenKind::Fifo,
+            Some(REGULAR) if is_empty => OpenKind::EmptyFile,
+            Some(REGULAR) if file.size.is_none() && is_log => OpenKind::Log,
+            // With content, or a device.
+            Some(_) => return,
+            None if has_content => return,
+            None if is_empty => OpenKind::EmptyFile,
+            None if flags & OPEN_DIRECTORY != 0 => OpenKind::Directory,
+            None => OpenKind::Unknown,
+        };
+        let mode = file.mode.map(|mode| mode & 0o7777);
+        self.push(file.id, file.mnt_id, &file.name, kind, mode);
+    }
+
+    fn add_fifo(&mut self, fifo: &Fifo) {
+        self.fifos.insert(fifo.regf_id.unwrap_or(fifo.id), fifo.id);
+    }
+
+    fn add_socket(&mut self, socket: &Socket) {
+        // A connection has the name of the socket that accepted it, and doesn't bind it.
+        let is_bound = socket.r#type == DATAGRAM || socket.state != ESTABLISHED;
+        if !is_bound || socket.deleted == Some(true) {
+            return;
+        }
+        let end = socket.name.iter().position(|&byte| byte == 0);
+        let (name, _) = socket.name.split_at(end.unwrap_or(socket.name.len()));
+        // Abstract, or none.
+        if name.is_empty() {
+            return;
+        }
+        let path = if name.starts_with(b"/") {
+            name.to_vec()
+        } else {
+            let Some(directory) = &socket.name_dir else {
+                return;
+            };
+            [directory.as_slice(), b"/", name].concat()
+        };
+        let Some(last) = path.iter().rposition(|&byte| byte == b'/') else {
+            return;
+        };
+        let (directory, _) = path.split_at(last.max(1));
+        let kind = OpenKind::SocketDirectory;
+        self.push(socket.id, socket.mnt_id, directory, kind, None);
+    }
+
+    fn add_inotify(&mut self, file: &InotifyFile) {
+        for watch in &file.wd {
+            self.add_inotify_watch(file.id, watch);
+        }
+    }
+
+    fn add_inotify_watch(&mut self, id: u32, watch: &InotifyWatch) {
+        let is_directory = watch.mask & DIRECTORY_EVENTS != 0;
+        self.add_watched(id, watch.f_handle.as_ref(), is_directory);
+    }
+
+    fn add_fanotify(&mut self, file: &FanotifyFile) {
+        for mark in &file.mark {
+            self.add_fanotify_mark(file.id, mark);
+        }
+    }
+
+    fn add_fanotify_mark(&mut self, id: u32, mark: &FanotifyMark) {
+        let is_directory = (mark.mask | mark.ignored_mask) & FANOTIFY_DIRECTORY != 0;
+        if let Some(inode) = &mark.ie {
+            self.add_watched(id, inode.f_handle.as_ref(), is_directory);
+        }
+    }
+
+    fn add_watched(&mut self, id: u32, handle: Option<&Handle>, is_directory: bool) {
+        let Some((path, mount)) = handle.and_then(|handle| Some((handle.path.as_ref()?, handle)))
+        else {
+            return;
+        };
+        let mount = mount.mnt_id.and_then(|id| i32::try_from(id).ok());
+        let kind = if is_directory {
+            OpenKind::Directory
+        } else {
+            OpenKind::Unknown
+        };
+        self.push(id, mount, path, kind, None);
+    }
+
+    fn push(
+        &mut self,
+        id: u32,
+        mount: Option<i32>,
+        path: &[u8],
+        kind: OpenKind,
+        mode: Option<u32>,
+    ) {
+        let Some(path) = RelPath::from_absolute(path) else {
+            return;
+        };
+        // The root of a namespace is there.
+        if path.view().is_root() {
+            return;
+        }
+        self.all.push(OpenFile {
+            id,
+            // -1: unknown.
+            mount: mount.and_then(|id| u32::try_from(id).ok()),
+            path,
+            kind,
+            mode,
+        });
+    }
+}
+
+// As the images have them: unsigned.
+const ACCESS_MODE: u32 = O_ACCMODE.cast_unsigned();
+const WRITE_ONLY: u32 = O_WRONLY.cast_unsigned();
+const APPEND: u32 = O_APPEND.cast_unsigned();
+const OPEN_DIRECTORY: u32 = O_DIRECTORY.cast_unsigned();
+const FORMAT: u32 = S_IFMT;
+const DIRECTORY: u32 = S_IFDIR;
+const FIFO: u32 = S_IFIFO;
+const REGULAR: u32 = S_IFREG;

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Adds what CRIU opens by path to the plan: the working directory of the configuration, and what the
+//! checkpoint's tasks hold open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::errno::Errno;
+
+use super::Planner;
+use super::missing::Needed;
+use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind};
+use crate::mountpoints::failure::{Cause, Failure};
+use crate::mountpoints::host_place::{HostPlace, SourceId};
+use crate::mountpoints::mount_tree::{Backing, There};
+use crate::mountpoints::pending::{Maker, MakerId, Need};
+use crate::mountpoints::plan::{PlannedFile, Reason, Status};
+use crate::mountpoints::required::OpenFilePlace;
+use crate::mountpoints::sources::Seen;
+use crate::oci::process::User;
+use crate::path::{PATH_MAX, RelPath, RelRef};
+use crate::sys::{MountpointKind, NewKind};
+
+/// A directory's permissions and its sticky bit; never set-user-ID or set-group-ID.
+const DIRECTORY_MODE: u32 = 0o1777;
+/// The permissions of a file or FIFO.
+const FILE_MODE: u32 = 0o777;
+
+/// Something that CRIU opens, where it is.
+struct Wanted {
+    source: SourceId,
+    /// Its path in the source.
+    at: RelPath,
+    /// The mount that it is in.
+    parent: Option<usize>,
+    /// Its path in the container.
+    path: RelPath,
+    kind: OpenKind,
+    mode: Option<u32>,
+    /// CRIU's ID of it; none for the working directory of the configuration.
+    id: Option<u32>,
+    /// Whether the runtime creates it at a first start: the working directory of the configuration.
+    is_of_runtime: bool,
+    /// Whether the container can't write there.
+    read_only: bool,
+}
+
+/// How it stands with something that CRIU opens.
+enum Found {
+    /// As it will stay.
+    Settled(Result<Status, Failure>),
+    /// It is missing; this many components of its path exist.
+    Missing(usize),
+}
+
+impl Planner {
+    /// Where the working directory of the configuration is, as an open file: links are resolved as the runtime
+    /// resolves them.
+    pub(super) fn working_directory(&mut self, cwd: Option<&RelPath>) -> Option<OpenFile> {
+        let found = self.tree.resolve(cwd?.view(), true).ok()?;
+        let is_missing = matches!(found.there, There::Missing { .. });
+        let is_directory = found.there == There::Existing(MountpointKind::Directory);
+        let path = self.tree.resolved(&found.place);
+        if path.view().is_root() || !(is_missing || is_directory) {
+            return None;
+        }
+        Some(OpenFile {
+            id: 0,
+            mount: None,
+            path,
+            kind: OpenKind::Directory,
+            mode: None,
+        })
+    }
+
+    /// Plans the working directory of the configuration, without a checkpoint that says where it is.
+    pub(super) fn add_working_directory(&mut self, cwd: Option<&RelPath>) {
+        let Some(open) = self.working_directory(cwd) else {
+            return;
+        };
+        let Ok(found) = self.tree.resolve(open.path.view(), false) else {
+            return;
+        };
+        let Backing::Source(source, _) = *self.tree.backing(found.place.mount) else {
+            return;
+        };
+        let parent = self.indexes.get(&found.place.mount).copied();
+        let read_only = self.is_read_only(parent);
+        self.add_wanted(
+            vec![Wanted {
+                source,
+                at: found.place.path,
+                parent,
+                path: open.path,
+                kind: open.kind,
+                mode: None,
+                id: None,
+                is_of_runtime: true,
+                read_only,
+            }],
+            &Checkpoint::default(),
+        );
+    }
+
+    /// Plans what a checkpoint's tasks hold open, at these places; the last place is that of the working directory
+    /// of the configuration, if there is one. Returns whether that exceeds the limit: nothing is planned then.
+    pub(super) fn add_open_files(
+        &mut self,
+        checkpoint: &Checkpoint,
+        cwd: Option<OpenFile>,
+        mut places: Vec<Option<OpenFilePlace>>,
+        root: SourceId,
+        most: usize,
+    ) -> bool {
+        let mut wanted = Vec::new();
+        if let Some(cwd) = cwd {
+            // None where CRIU restores it: nobody needs it on the host.
+            let place = places.pop().flatten();
+            let mount = place.as_ref().and_then(|place| place.at.mount);
+            let found = place.and_then(|place| self.wanted(&cwd, place, root));
+            wanted.extend(found.map(|wanted| Wanted {
+                id: None,
+                is_of_runtime: true,
+                read_only: self.is_read_only(mount),
+                ..wanted
+            }));
+        }
+        if let OpenFiles::Known(files) = &checkpoint.files {
+            for (open, place) in files.iter().zip(places) {
+                wanted.extend(place.and_then(|place| self.wanted(open, place, root)));
+            }
+        }
+        // Directories before what is in them.
+        wanted.sort_by(|a, b| {
+            let key = |wanted: &Wanted| (!wanted.is_of_runtime, wanted.mode.is_none(), wanted.kind);
+            (a.source, &a.at)
+                .cmp(&(b.source, &b.at))
+                .then_with(|| key(a).cmp(&key(b)))
+        });
+        // The runtime creates its working directory, with the mode that the checkpoint has.
+        wanted.dedup_by(|later, first| {
+            let is_same = (later.source, &later.at) == (first.source, &first.at);
+            if is_same && later.kind == first.kind {
+                first.mode = first.mode.or(later.mode);
+                first.id = first.id.or(later.id);
+            }
+            is_same
+        });
+        if wanted.len() > most {
+            return true;
+        }
+        self.add_wanted(wanted, checkpoint)
+    }
+
+    fn wanted(&self, open: &OpenFile, place: OpenFilePlace, root: SourceId) -> Option<Wanted> {
+        let source = self.source_of(&place.at, root)?;
+        let mask = if open.kind == OpenKind::Directory {
+            DIRECTORY_MODE
+        } else {
+            FILE_MODE
+        };
+        Some(Wanted {
+            source,
+            parent: place.at.mount,
+            read_only: place.read_only
+                || self.is_read_only(place.at.mount)
+                || (place.at.mount.is_none() && self.is_rootfs_read_only),
+            at: place.at.path,
+            path: open.path.clone(),
+            kind: open.kind,
+            mode: open.mode.map(|mode| mode & mask),
+            id: Some(open.id),
+            is_of_runtime: false,
+        })
+    }
+
+    /// Whether a mount of the configuration is read-only.
+    pub(super) fn is_read_only(&self, mount: Option<usize>) -> bool {
+        let planned = mount.and_then(|mount| self.mounts.get(mount));
+        planned.is_some_and(|planned| planned.mount.read_only)
+    }
+
+    fn add_wanted(&mut self, wanted: Vec<Wanted>, checkpoint: &Checkpoint) -> bool {
+        let found: Vec<Found> = wanted.iter().map(|wanted| self.find(wanted)).collect();
+        let is_missing = |found: &Found| matches!(found, Found::Missing(_));
+        let missing = wanted.iter().zip(&found);
+        let missing = missing.filter(|(_, found)| is_missing(found));
+        let ids: BTreeSet<u32> = missing.filter_map(|(wanted, _)| wanted.id).collect();
+        let holders = if ids.is_empty() {
+            BTreeMap::new()
+        } else {
+            checkpoint.tasks.holders(&ids)
+        };
+        for (wanted, found) in wanted.into_iter().zip(found) {
+            let holder = wanted.id.and_then(|id| holders.get(&id));
+            let status = match found {
+                Found::Settled(status) => status,
+                Found::Missing(existing) => self.plan_file(&wanted, existing, holder),
+            };
+            let is_over = |failure: &Failure| failure.cause == Cause::TooMany;
+            if status.as_ref().err().is_some_and(is_over) {
+                // All or nothing: half of it is of no use.
+                self.files.clear();
+                self.tree
+                    .pending
+                    .keep(|need| matches!(need, Need::Mount(_)));
+                return true;
+            }
+            self.files.push(PlannedFile {
+                at: wanted.source.at(wanted.at.view()),
+                parent: wanted.parent,
+                path: wanted.path,
+                kind: wanted.kind,
+                is_held: wanted.id.is_some(),
+                status: status.unwrap_or_else(Status::Failed),
+            });
+        }
+        false
+    }
+
+    /// Looks for something that CRIU opens.
+    fn find(&mut self, wanted: &Wanted) -> Found {
+        let (source, path) = (wanted.source, wanted.at.view());
+        let failed = |path, cause| {
+            Found::Settled(Err(Failure {
+                at: Some(source.at(path)),
+                cause,
+            }))
+        };
+        if path.size() >= PATH_MAX {
+            return failed(RelRef::ROOT, Cause::TooLong);
+        }
+        let needed = match wanted.kind {
+            OpenKind::Directory | OpenKind::SocketDirectory => Some(MountpointKind::Directory),
+            OpenKind::Fifo | OpenKind::EmptyFile | OpenKind::Log => Some(MountpointKind::File),
+            OpenKind::Unknown => None,
+        };
+        for prefix in path.ancestors() {
+            // A directory is opened, so that what is in it is found there.
+            let goes_on = prefix != path || needed == Some(MountpointKind::Directory);
+            let seen = match self.tree.sources.look(source, prefix, goes_on) {
+                Ok(seen) => seen,
+                Err(cause) => return failed(prefix, cause),
+            };
+            let there = match seen {
+                Seen::Missing | Seen::Blocked => continue,
+                // CRIU would follow it.
+                Seen::Link(_) => {
+                    return Found::Settled(Ok(Status::NotInspected(Reason::Link)));
+                }
+                Seen::Directory => MountpointKind::Directory,
+                Seen::File => MountpointKind::File,
+            };
+            if prefix != path {
+                return if there == MountpointKind::File {
+                    failed(prefix, Cause::NotADirectory)
+                } else {
+                    Found::Missing(prefix.depth())
+                };
+            }
+            return match needed {
+                Some(needed) if needed != there => failed(prefix, Cause::WrongKind { needed }),
+                _ => Found::Settled(Ok(Status::Present)),
+            };
+        }
+        failed(RelRef::ROOT, Cause::Changed)
+    }
+
+    fn plan_file(
+        &mut self,
+        wanted: &Wanted,
+        existing: usize,
+        holder: Option<&Holder>,
+    ) -> Result<Status, Failure> {
+        let at = || Some(wanted.source.at(wanted.at.view()));
+        let kind = match wanted.kind {
+            OpenKind::Directory | OpenKind::SocketDirectory => NewKind::Directory,
+            OpenKind::Fifo => NewKind::Fifo,
+            OpenKind::EmptyFile => NewKind::File,
+            OpenKind::Log if self.append => NewKind::File,
+            OpenKind::Log => return Ok(Status::NotRequested),
+            // Whatever a task is in is a directory.
+            OpenKind::Unknown if holder.is_some_and(|holder| holder.is_in_it) => NewKind::Directory,
+            OpenKind::Unknown => return Ok(Status::KindUnknown),
+        };
+        let failed = |cause| Failure { at: at(), cause };
+        if wanted.read_only {
+            return Err(failed(Cause::system("mkdirat")(Errno::EROFS)));
+        }
+        let maker = if wanted.is_of_runtime {
+            Some(MakerId::RUNTIME)
+        } else {
+            self.maker(holder)
+        };
+        let maker = maker.ok_or_else(|| failed(Cause::system("setfsuid")(Errno::EINVAL)))?;
+        let needed = Needed {
+            kind,
+            mode: wanted.mode,
+            maker,
+            by: Need::File(self.files.len()),
+        };
+        let at: HostPlace = wanted.source.at(wanted.at.view());
+        self.missing(at.source, at.view(), existing, needed)
+    }
+
+    /// Who creates what a task holds: the task, if the container's user is root and could have become it; else the
+    /// container's user. None if the user namespace doesn't map that.
+    pub(super) fn maker(&mut self, holder: Option<&Holder>) -> Option<MakerId> {
+        let own = self.owner.on_host(&self.user)?;
+        let task = holder.and_then(|holder| holder.credentials.as_ref());
+        let task = task.filter(|_| self.user.uid == 0).and_then(|task| {
+            self.owner.on_host(&User {
+                uid: task.uid,
+                gid: task.gid,
+                groups: task.groups.clone(),
+            })
+        });
+        let maker = match task {
+            Some(task) if task.uid != own.uid => Maker::Task {
+                user: task,
+                root: Some(own),
+            },
+            task => Maker::Task {
+                user: task.unwrap_or(own),
+                root: None,
+            },
+        };
+        let known = self.makers.iter().position(|known| *known == maker);
+        Some(MakerId(known.unwrap_or_else(|| {
+            self.makers.push(maker);
+            self.makers.len() - 1
+        })))
+    }
+}
