@@ -27,11 +27,13 @@ mod diagnosis;
 mod differential;
 mod enter;
 mod first_start;
+mod holder;
 mod host;
 mod matrix;
 #[path = "../model/mod.rs"]
 mod model;
 mod on_a_node;
+mod open_files;
 mod packages;
 mod planted;
 mod podman;
@@ -42,6 +44,9 @@ use enter::{Root, With};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
+    if holder::is_called() {
+        holder::main();
+    }
     let mut tests = matrix::tests();
     tests.extend(first_start::tests());
     tests.extend(alone::tests());
@@ -50,6 +55,7 @@ fn main() {
     tests.extend(as_root::tests());
     tests.extend(differential::tests());
     tests.extend(workload::tests());
+    tests.extend(open_files::tests());
     tests.extend(diagnosis::tests());
     tests.extend(podman::tests());
     tests.extend(on_a_node::tests());

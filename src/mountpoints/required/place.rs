@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::config_mount::Index;
-use super::{Anchors, Inside};
+use super::{Anchors, Inside, root_of};
 use crate::checkpoint::{MountImage, Namespace, OpenFile};
 use crate::path::{RelPath, RelRef};
 
@@ -46,37 +46,86 @@ pub struct OpenFilePlace {
     pub read_only: bool,
 }
 
-/// Finds open files in what config.json names.
+/// Finds open files in what config.json names, as CRIU opens them: by their paths, from the root of a namespace.
+/// The mount that the checkpoint has for a file tells only which namespace: with overlayfs it can be another one
+/// than the file is in (CRIU criu/mount.c, `lookup_overlayfs`).
 pub(super) struct OpenFilePlaces<'a> {
     places: Places<'a>,
-    by_id: BTreeMap<u32, &'a MountImage>,
-    /// The mounts of the root process's namespace: the topmost at each mountpoint.
-    by_mountpoint: BTreeMap<RelRef<'a>, &'a MountImage>,
+    namespaces: Vec<NamespaceTree<'a>>,
+    /// The index of the namespace that a mount is in, by the mount's ID.
+    by_mount: BTreeMap<u32, usize>,
+}
+
+/// The mounts of a namespace, to go down from its root.
+struct NamespaceTree<'a> {
+    root: Option<&'a MountImage>,
+    /// By the ID of the parent, and the mountpoint.
+    children: BTreeMap<(u32, RelRef<'a>), &'a MountImage>,
+}
+
+impl<'a> NamespaceTree<'a> {
+    fn new(namespace: &'a Namespace) -> Self {
+        let key = |mount: &'a MountImage| (mount.parent, mount.mountpoint.view());
+        let mounts = namespace.mounts.iter();
+        Self {
+            root: root_of(namespace),
+            children: mounts.map(|mount| (key(mount), mount)).collect(),
+        }
+    }
+
+    /// The mount that a path leads to.
+    fn mount_of(&self, path: RelRef) -> Option<&'a MountImage> {
+        let mut mount = self.top(self.root?)?;
+        for prefix in path.prefixes() {
+            if let Some(child) = self.child(mount, prefix) {
+                mount = self.top(child)?;
+            }
+        }
+        Some(mount)
+    }
+
+    fn child(&self, parent: &MountImage, at: RelRef) -> Option<&'a MountImage> {
+        let child = *self.children.get(&(parent.id, at))?;
+        (child.id != parent.id).then_some(child)
+    }
+
+    /// The topmost of the mounts on the root of a mount, or itself.
+    fn top(&self, mount: &'a MountImage) -> Option<&'a MountImage> {
+        let mut top = mount;
+        // A hostile checkpoint can have a circle.
+        for _ in 0..=self.children.len() {
+            match self.child(top, mount.mountpoint.view()) {
+                Some(above) => top = above,
+                None => return Some(top),
+            }
+        }
+        None
+    }
 }
 
 impl<'a> OpenFilePlaces<'a> {
     pub(super) fn new(namespaces: &'a [Namespace], places: Places<'a>) -> Self {
-        let all = namespaces.iter().flat_map(|namespace| &namespace.mounts);
-        let of_root = namespaces.first().into_iter();
-        let of_root = of_root.flat_map(|namespace| &namespace.mounts);
+        let mut by_mount = BTreeMap::new();
+        for (index, namespace) in namespaces.iter().enumerate() {
+            for mount in &namespace.mounts {
+                by_mount.entry(mount.id).or_insert(index);
+            }
+        }
         Self {
             places,
-            by_id: all.map(|mount| (mount.id, mount)).collect(),
-            by_mountpoint: of_root
-                .map(|mount| (mount.mountpoint.view(), mount))
-                .collect(),
+            namespaces: namespaces.iter().map(NamespaceTree::new).collect(),
+            by_mount,
         }
     }
 
     /// Where an open file is; none where CRIU restores it, or nobody can tell.
     pub(super) fn find(&self, open: &OpenFile) -> Option<OpenFilePlace> {
         let path = open.path.view();
-        let mount = match open.mount {
-            Some(id) => *self.by_id.get(&id)?,
-            None => path
-                .ancestors()
-                .find_map(|top| self.by_mountpoint.get(&top).copied())?,
+        let namespace = match open.mount {
+            Some(id) => *self.by_mount.get(&id)?,
+            None => 0,
         };
+        let mount = self.namespaces.get(namespace)?.mount_of(path)?;
         let below = path.strip_prefix(mount.mountpoint.view())?;
         let inside = self.places.inside(mount)?;
         Some(OpenFilePlace {

@@ -183,7 +183,7 @@ fn a_link_that_is_copied_is_no_mount_and_one_that_is_not_followed_is_a_file() {
     assert!(
         ended
             .stderr
-            .contains("mount /data/there: the mountpoint has to be a directory")
+            .contains("mount /data/there: it has to be a directory")
     );
     assert_eq!(
         world.tree("vol"),

@@ -109,7 +109,7 @@ fn one_place_can_not_be_both_kinds() {
         assert!(
             ended
                 .stderr
-                .contains("mount /two/x: the mountpoint has to be a directory")
+                .contains("mount /two/x: it has to be a directory")
         );
     }
     assert_eq!(world.tree("a"), ["f x"]);

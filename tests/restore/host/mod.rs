@@ -87,6 +87,7 @@ pub struct Host {
     /// What the process does before it counts.
     script: String,
     masked: Vec<String>,
+    cwd: String,
 }
 
 impl Host {
@@ -103,6 +104,7 @@ impl Host {
             mounts: Vec::new(),
             script: String::new(),
             masked: Vec::new(),
+            cwd: "/".to_owned(),
         }
     }
 
@@ -141,6 +143,11 @@ impl Host {
         self.masked = paths.iter().map(|&path| path.to_owned()).collect();
     }
 
+    /// The working directory of the process.
+    pub fn set_cwd(&mut self, cwd: &str) {
+        cwd.clone_into(&mut self.cwd);
+    }
+
     /// Writes the configuration and the runtime's CRIU configuration for a trigger.
     pub fn write_config(&self, trigger: Trigger) {
         let mut mounts = vec![
@@ -151,7 +158,15 @@ impl Host {
         mounts.extend(self.mounts.iter().cloned());
         let count = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done";
         let count = format!("set -e\n{}\n{count}", self.script);
-        let all = ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_MKNOD", "CAP_KILL"];
+        let all = [
+            "CAP_SYS_ADMIN",
+            "CAP_DAC_OVERRIDE",
+            "CAP_MKNOD",
+            "CAP_KILL",
+            "CAP_SETUID",
+            "CAP_SETGID",
+            "CAP_SYS_CHROOT",
+        ];
         let cgroup = std::env::var(CGROUP).expect("the cgroup's name");
         let mut config = json!({
             "ociVersion": "1.0.2",
@@ -159,8 +174,8 @@ impl Host {
                 "user": {"uid": 0, "gid": 0},
                 "args": ["/bin/sh", "-c", count],
                 "env": ["PATH=/bin"],
-                "cwd": "/",
-                // A workload that mounts.
+                "cwd": self.cwd,
+                // A workload that mounts, and becomes another user.
                 "capabilities": {"bounding": all, "effective": all, "permitted": all},
             },
             "root": {"path": self.rootfs},

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A program for containers that holds things open: this very one, under another name. Its arguments are what
+//! it does, in order; then it waits until it is killed.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::os::fd::IntoRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::{Mode, SFlag, mknodat, umask};
+use nix::unistd::{Gid, Uid, chroot, setfsgid, setfsuid, setgroups};
+use rustix::fs::inotify;
+
+/// The name in the container.
+pub const NAME: &str = "holder";
+
+/// Whether this program was called as the holder.
+pub fn is_called() -> bool {
+    let name = std::env::args_os().next().unwrap_or_default();
+    Path::new(&name).file_name() == Some(NAME.as_ref())
+}
+
+/// Does what the arguments say, and never returns.
+pub fn main() -> ! {
+    umask(Mode::empty());
+    for argument in std::env::args().skip(1) {
+        let mut parts = argument.splitn(3, ':');
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let (what, path, more) = (part(), part(), part());
+        act(&what, &path, &more).unwrap_or_else(|error| panic!("{argument}: {error}"));
+    }
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Does one thing. `more` is a mode, in octal, or a number of a group.
+fn act(what: &str, path: &str, more: &str) -> std::io::Result<()> {
+    let mode = u32::from_str_radix(more, 8).unwrap_or(0o755);
+    let open = |options: &mut OpenOptions| options.open(path).map(IntoRawFd::into_raw_fd);
+    match what {
+        // A directory, all above it, and its mode.
+        "mkdir" => {
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(0o755).create(path)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        }
+        "cd" => std::env::set_current_dir(path)?,
+        "open" => drop(open(OpenOptions::new().read(true))?),
+        "fifo" => {
+            let only_mode = Mode::from_bits_truncate(mode);
+            mknodat(AT_FDCWD, path, SFlag::S_IFIFO, only_mode, 0)?;
+            open(OpenOptions::new().read(true).write(true))?;
+        }
+        "empty" => {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).mode(mode);
+            open(&mut options)?;
+        }
+        "log" => {
+            let mut options = OpenOptions::new();
+            let append = options.append(true).create(true).mode(mode);
+            let fd = append.custom_flags(OFlag::O_APPEND.bits()).open(path)?;
+            nix::unistd::write(&fd, b"what has happened\n")?;
+            let _ = fd.into_raw_fd();
+        }
+        "listen" => {
+            let _ = UnixListener::bind(path)?.into_raw_fd();
+        }
+        "datagram" => {
+            let _ = UnixDatagram::bind(path)?.into_raw_fd();
+        }
+        "watch" => {
+            let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+            let events = inotify::WatchFlags::CREATE | inotify::WatchFlags::DELETE;
+            inotify::add_watch(&watch, path, events)?;
+            let _ = watch.into_raw_fd();
+        }
+        "chroot" => chroot(path)?,
+        // A file that tells others that this one has got so far.
+        "ready" => fs::write(path, "")?,
+        // As setresuid(2) would, as far as files are concerned. CRIU needs CAP_SYS_RESOURCE to checkpoint a task
+        // of another real user, which is not everywhere to be had.
+        "user" => {
+            let uid = path.parse().map_err(std::io::Error::other)?;
+            let gid = more.parse().map_err(std::io::Error::other)?;
+            setgroups(&[])?;
+            setfsgid(Gid::from_raw(gid));
+            setfsuid(Uid::from_raw(uid));
+        }
+        _ => return Err(std::io::Error::other("nothing that a holder does")),
+    }
+    Ok(())
+}

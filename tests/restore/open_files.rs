@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What CRIU opens by path in a volume: working directories, open directories, sockets' directories, FIFOs,
+//! empty files. Each restore into a new volume fails without premount, and succeeds with it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::Test;
+use crate::enter::Root;
+use crate::holder;
+use crate::host::{Host, InodeSnapshot, Runtime, SOURCES, Trigger, rootfs, snapshot, tool};
+
+/// A container whose tasks hold something in its volume /data.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    runtimes: &'static [Runtime],
+    /// `process.cwd`.
+    cwd: &'static str,
+    /// What each holder does.
+    holders: &'static [&'static [&'static str]],
+    /// Where a tmpfs is mounted by the configuration.
+    tmpfs: Option<&'static str>,
+    /// Whether the volume is on a tmpfs, as CRIU needs it for a watch; else it is on overlayfs.
+    is_on_a_tmpfs: bool,
+    /// What CRIU says without premount; nothing if it restores.
+    says: &'static str,
+    /// What premount has to make: path, mode, owner.
+    made: &'static [(&'static str, u32, u32)],
+    /// What the volume has already: directories, and links with their text.
+    there: &'static [(&'static str, Option<&'static str>)],
+}
+
+const BOTH: &[Runtime] = &[Runtime::Runc, Runtime::Crun];
+const DIRECTORY: u32 = 0o40_000;
+const FIFO: u32 = 0o10_000;
+const FILE: u32 = 0o100_000;
+
+const NOTHING: Case = Case {
+    name: "",
+    runtimes: BOTH,
+    cwd: "/",
+    holders: &[],
+    tmpfs: None,
+    is_on_a_tmpfs: false,
+    says: "Can't open file",
+    made: &[],
+    there: &[],
+};
+
+const CASES: &[Case] = &[
+    Case {
+        name: "the_working_directory_of_the_configuration",
+        cwd: "/data/work/deep",
+        made: &[
+            ("work", DIRECTORY | 0o755, 0),
+            ("work/deep", DIRECTORY | 0o755, 0),
+        ],
+        ..NOTHING
+    },
+    Case {
+        name: "a_working_directory_of_its_own",
+        holders: &[&["mkdir:/data/own/deep:1700", "cd:/data/own/deep"]],
+        made: &[
+            ("own", DIRECTORY | 0o755, 0),
+            ("own/deep", DIRECTORY | 0o1700, 0),
+        ],
+        ..NOTHING
+    },
+    Case {
+        name: "an_open_directory",
+        holders: &[&["mkdir:/data/x/y:750", "open:/data/x/y"]],
+        made: &[("x", DIRECTORY | 0o755, 0), ("x/y", DIRECTORY | 0o750, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "a_root_of_its_own",
+        holders: &[&[
+            "mkdir:/data/jail:711",
+            "ready:/ready0",
+            "chroot:/data/jail",
+            "cd:/",
+        ]],
+        made: &[("jail", DIRECTORY | 0o711, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "a_watch",
+        is_on_a_tmpfs: true,
+        holders: &[&["mkdir:/data/x/y:755", "watch:/data/x/y"]],
+        says: "Unable to open /data/x/y",
+        made: &[("x", DIRECTORY | 0o755, 0), ("x/y", DIRECTORY | 0o755, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "sockets",
+        holders: &[&[
+            "mkdir:/data/x/y:755",
+            "listen:/data/x/y/it",
+            "mkdir:/data/z:755",
+            "datagram:/data/z/d",
+        ]],
+        says: "Can't bind id",
+        made: &[
+            ("x", DIRECTORY | 0o755, 0),
+            ("x/y", DIRECTORY | 0o755, 0),
+            ("z", DIRECTORY | 0o755, 0),
+        ],
+        ..NOTHING
+    },
+    Case {
+        name: "a_fifo",
+        holders: &[&["mkdir:/data/x:755", "fifo:/data/x/f:640"]],
+        says: "Can't open fake fifo",
+        made: &[("x", DIRECTORY | 0o755, 0), ("x/f", FIFO | 0o640, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "an_empty_file",
+        holders: &[&["mkdir:/data/x:755", "empty:/data/x/f:600"]],
+        made: &[("x", DIRECTORY | 0o755, 0), ("x/f", FILE | 0o600, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "the_parent_of_a_mountpoint",
+        cwd: "/data/a",
+        tmpfs: Some("/data/a/b"),
+        made: &[("a", DIRECTORY | 0o755, 0), ("a/b", DIRECTORY | 0o755, 0)],
+        runtimes: &[Runtime::Runc],
+        // runc makes both itself.
+        says: "",
+        ..NOTHING
+    },
+    Case {
+        // crun makes parents 01755.
+        name: "the_parent_of_a_mountpoint",
+        cwd: "/data/a",
+        tmpfs: Some("/data/a/b"),
+        made: &[("a", DIRECTORY | 0o1755, 0), ("a/b", DIRECTORY | 0o755, 0)],
+        runtimes: &[Runtime::Crun],
+        ..NOTHING
+    },
+    Case {
+        name: "a_task_of_another_user",
+        holders: &[
+            &[
+                "mkdir:/data/of:777",
+                "user:1000:1001",
+                "mkdir:/data/of/it:700",
+                "cd:/data/of/it",
+                "empty:/data/of/it/e:600",
+            ],
+            // It keeps what the other one made.
+            &[
+                "mkdir:/data/of/root:711",
+                "open:/data/of/root",
+                "open:/data/of",
+            ],
+        ],
+        made: &[
+            ("of", DIRECTORY | 0o777, 0),
+            ("of/it", DIRECTORY | 0o700, 1000),
+            ("of/it/e", FILE | 0o600, 1000),
+            ("of/root", DIRECTORY | 0o711, 0),
+        ],
+        ..NOTHING
+    },
+    Case {
+        // It was made by root, and the volume is root's: so it is again.
+        name: "a_task_that_has_given_up_root",
+        holders: &[&["mkdir:/data/x/y:755", "user:1000:1000", "cd:/data/x/y"]],
+        made: &[("x", DIRECTORY | 0o755, 0), ("x/y", DIRECTORY | 0o755, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "what_is_there_stays",
+        holders: &[&["mkdir:/data/there/x:755", "cd:/data/there/x"]],
+        there: &[("there", None)],
+        made: &[("there/x", DIRECTORY | 0o755, 0)],
+        ..NOTHING
+    },
+];
+
+/// The tests of open files.
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for root in Root::ALL {
+        for case in CASES {
+            for &runtime in case.runtimes {
+                for &trigger in runtime.triggers() {
+                    let name = format!(
+                        "{}::{}::open_files::{}",
+                        runtime.name(),
+                        trigger.name(),
+                        case.name
+                    );
+                    tests.push(Test::new(root, &name, move || {
+                        restore(case, Host::new(root, runtime), trigger);
+                    }));
+                }
+            }
+        }
+    }
+    tests
+}
+
+fn volume() -> PathBuf {
+    Path::new(SOURCES).join("volume")
+}
+
+fn new_volume(case: &Case) {
+    let _ = fs::remove_dir_all(volume());
+    fs::create_dir_all(volume()).unwrap();
+    fs::write(volume().join("kept"), "kept").unwrap();
+    for (path, link) in case.there {
+        let path = volume().join(path);
+        match link {
+            None => fs::create_dir_all(path).unwrap(),
+            Some(text) => std::os::unix::fs::symlink(text, path).unwrap(),
+        }
+    }
+}
+
+/// The script that starts all holders, and waits until they have done what they do.
+pub fn script(holders: &[impl AsRef<[String]>]) -> String {
+    let mut script = String::new();
+    for (number, holder) in holders.iter().enumerate() {
+        let ready = format!("/run/ready{number}");
+        let holder = holder.as_ref();
+        // One that changes its root can't say so afterwards.
+        let says_so = holder.iter().any(|what| what.starts_with("ready:"));
+        let last = if says_so {
+            String::new()
+        } else {
+            format!("ready:{ready}")
+        };
+        let holder: Vec<String> = holder
+            .iter()
+            .map(|what| {
+                if what.starts_with("ready:") {
+                    format!("'ready:{ready}'")
+                } else {
+                    format!("'{what}'")
+                }
+            })
+            .collect();
+        let holder = holder.join(" ");
+        script += &format!(
+            "/bin/{} {holder} {last} &\nwhile ! [ -e {ready} ]; do sleep 0.02; done\n",
+            holder::NAME
+        );
+    }
+    script
+}
+
+/// Puts the holder into a rootfs, and a directory for what it says.
+pub fn add_holder(rootfs: &Path) {
+    let me = std::env::current_exe().unwrap();
+    let to = rootfs.join("bin").join(holder::NAME);
+    if !to.exists() {
+        fs::copy(me, to).unwrap();
+    }
+    let run = rootfs.join("run");
+    fs::create_dir_all(&run).unwrap();
+    fs::set_permissions(run, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+}
+
+fn restore(case: &Case, mut host: Host, trigger: Trigger) {
+    if case.is_on_a_tmpfs {
+        tool("mount", &["-t", "tmpfs", "tmpfs", SOURCES]);
+    }
+    new_volume(case);
+    add_holder(&rootfs());
+    let mut mounts = vec![json!({
+        "destination": "/data", "type": "bind", "source": volume(), "options": ["rbind", "rw"]
+    })];
+    mounts.extend(case.tmpfs.map(
+        |at| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]}),
+    ));
+    host.set_mounts(mounts);
+    host.set_cwd(case.cwd);
+    let holders: Vec<Vec<String>> = case
+        .holders
+        .iter()
+        .map(|holder| holder.iter().map(|&what| what.to_owned()).collect())
+        .collect();
+    host.set_script(&script(&holders));
+    host.write_config(trigger);
+    host.start();
+    let counted = host.checkpoint();
+
+    new_volume(case);
+    host.write_config(Trigger::None);
+    let alone = host.restore();
+    if case.says.is_empty() {
+        alone.unwrap_or_else(|said| panic!("the restore without premount: {said}"));
+    } else {
+        let said = alone.expect_err("the restore without premount");
+        // crun lacks the mountpoint first.
+        let says = ["Can't stat mountpoint", case.says];
+        let says = &says[usize::from(case.tmpfs.is_none())..];
+        let is_said = says.iter().any(|says| said.contains(says));
+        assert!(is_said, "CRIU failed otherwise: {said}");
+    }
+    host.delete();
+
+    new_volume(case);
+    let before = snapshot(&volume());
+    host.write_config(trigger);
+    if trigger == Trigger::Hand {
+        Host::apply();
+    }
+    host.restore()
+        .unwrap_or_else(|said| panic!("the restore with premount: {said}"));
+    Host::wait_for_count(counted);
+    assert_made(case, &before, snapshot(&volume()));
+    host.delete();
+}
+
+fn assert_made(
+    case: &Case,
+    before: &BTreeMap<PathBuf, InodeSnapshot>,
+    mut after: BTreeMap<PathBuf, InodeSnapshot>,
+) {
+    for &(path, mode, owner) in case.made {
+        let made = after
+            .remove(Path::new(path))
+            .unwrap_or_else(|| panic!("{path} was not made"));
+        let found = (format!("{:o}", made.mode), made.uid);
+        assert_eq!(found, (format!("{mode:o}"), owner), "{path}");
+    }
+    // CRIU binds the sockets.
+    after.retain(|_, inode| inode.mode & 0o170_000 != 0o140_000);
+    assert_eq!(before, &after, "something else changed in the volume");
+}
