@@ -29,7 +29,7 @@ pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_r
 pub use inode::{Inode, InodeKind, MountpointKind, NewKind};
 pub use links::{read_link, read_link_in, text_of_link};
 pub use listing::{close_inherited, list, open_to_list, open_to_list_in};
-pub use powers::{Powers, leave_groups, search};
+pub use powers::{Powers, is_root, leave_groups, search};
 
 use crate::path::{Name, RelRef};
 

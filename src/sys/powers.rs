@@ -111,6 +111,11 @@ fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Whether this process is its user namespace's root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 /// Drops all supplementary groups: a container's root is in none of the host's groups.
 ///
 /// # Errors

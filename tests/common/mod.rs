@@ -9,6 +9,7 @@ mod as_criu;
 mod call;
 pub mod corpus;
 pub mod cost_input;
+pub mod file_image;
 pub mod inodes;
 pub mod mount_image;
 pub mod node_root;

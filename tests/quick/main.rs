@@ -26,6 +26,7 @@ mod invalid_input;
 mod log;
 mod mountpoints;
 mod node;
+mod open_files;
 mod properties;
 mod report;
 mod surroundings;

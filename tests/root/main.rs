@@ -12,5 +12,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod host_mounts;
+mod open_files;
 mod powers;
 mod trust;

@@ -40,9 +40,10 @@ impl<'a> Creator<'a> {
         makers: &'a [Maker],
         may_override: bool,
     ) -> Result<Self, Cause> {
-        let only_runtime = makers.len() <= 1;
         let is_host_root = owner.mapped.is_none() && (owner.uid, owner.gid) == (0, 0);
-        let powers = if only_runtime && is_host_root {
+        // Who isn't root can't become anybody else, and has no powers to drop.
+        let is_itself = makers.len() <= 1 || !sys::is_root();
+        let powers = if is_itself && is_host_root {
             None
         } else {
             if owner.mapped.is_some() {
