@@ -22,6 +22,10 @@ pub struct Container {
     /// The rootfs, and then the sources.
     pub trees: Vec<ModelTree>,
     pub mounts: Vec<ModelMount>,
+    /// `process.cwd`.
+    pub cwd: String,
+    /// What tasks hold open: for each task, what a holder does (tests/restore/holder.rs).
+    pub holders: Vec<Vec<String>>,
 }
 
 /// A directory of the host's: its entries, parents first.
@@ -76,6 +80,34 @@ impl Choices<'_> {
         names.join("/")
     }
 
+    /// What a task does before it holds what it has open.
+    fn holder(&mut self) -> Vec<String> {
+        const MODES: [&str; 6] = ["755", "700", "1777", "711", "750", "555"];
+        // What it can't do it leaves.
+        let mut all = vec!["try".to_owned()];
+        for _ in 0..=self.below(4) {
+            let at = format!("/{}", self.path(3));
+            let mode = MODES[self.below(MODES.len())];
+            let inside = format!("{at}/{}", self.name());
+            let own = format!("mkdir:{at}:{mode}");
+            match self.below(11) {
+                0 => all.extend([own, format!("cd:{at}")]),
+                1 => all.extend([own, format!("open:{at}")]),
+                2 => all.extend([own, format!("fifo:{inside}:{}", &mode[mode.len() - 3..])]),
+                3 => all.extend([own, format!("empty:{inside}:{}", &mode[mode.len() - 3..])]),
+                4 => all.extend([own, format!("log:{inside}:640")]),
+                5 => all.extend([own, format!("listen:{inside}")]),
+                6 => all.extend([own, format!("datagram:{inside}")]),
+                7 => all.extend([own, format!("watch:{at}")]),
+                // Deleted while it is open: CRIU brings it back.
+                8 => all.extend([own, format!("empty:{inside}:600"), format!("rm:{inside}")]),
+                9 => all.extend([own, format!("cd:{at}"), format!("rm:{at}")]),
+                _ => all.push("user:1000:1001".to_owned()),
+            }
+        }
+        all
+    }
+
     /// What a link says: with dots, from the root or from where it is.
     fn link(&mut self) -> String {
         let length = 1 + self.below(3);
@@ -102,7 +134,18 @@ impl Container {
         let mounts = (0..mounts)
             .map(|_| ModelMount::choose(&mut choices, &trees))
             .collect();
-        Self { trees, mounts }
+        let cwd = match choices.below(2) {
+            0 => "/".to_owned(),
+            _ => format!("/{}", choices.path(3)),
+        };
+        let holders = choices.below(4);
+        let holders = (0..holders).map(|_| choices.holder()).collect();
+        Self {
+            trees,
+            mounts,
+            cwd,
+            holders,
+        }
     }
 
     /// A container of this seed's.
@@ -116,7 +159,7 @@ impl Container {
             mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             u8::try_from(mixed >> 56).unwrap()
         })
-        .take(256)
+        .take(512)
         .collect();
         Self::from_bytes(&bytes)
     }
@@ -165,6 +208,21 @@ impl Container {
             smaller.mounts.remove(index);
             all.push(smaller);
         }
+        for holder in 0..self.holders.len() {
+            let mut smaller = self.clone();
+            smaller.holders.remove(holder);
+            all.push(smaller);
+            for index in 1..self.holders[holder].len() {
+                let mut smaller = self.clone();
+                smaller.holders[holder].remove(index);
+                all.push(smaller);
+            }
+        }
+        if self.cwd != "/" {
+            let mut smaller = self.clone();
+            "/".clone_into(&mut smaller.cwd);
+            all.push(smaller);
+        }
         for (tree, entries) in self.trees.iter().enumerate() {
             for (index, (path, _)) in entries.entries.iter().enumerate() {
                 let below = format!("{path}/");
@@ -205,6 +263,12 @@ impl Display for Container {
                 })
                 .collect();
             writeln!(out, "{name}: {}", entries.join(", "))?;
+        }
+        if self.cwd != "/" {
+            writeln!(out, "cwd: {}", self.cwd)?;
+        }
+        for holder in &self.holders {
+            writeln!(out, "task: {}", holder.join(" "))?;
         }
         for ModelMount { destination, what } in &self.mounts {
             match what {

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -17,12 +17,13 @@ use serde_json::json;
 use crate::Test;
 use crate::common::soak;
 use crate::enter::Root;
-use crate::host::{BUNDLE, Host, Runtime, Trigger};
+use crate::host::{BUNDLE, Host, IMAGES, Runtime, Trigger, mountpoints_of, tool};
 use crate::model::{Container, kernel, tree_path};
+use crate::open_files::{add_holder, script};
 
 /// Containers of a runtime's in `make test`.
 const STARTS: u64 = 150;
-const RESTORES: u64 = 15;
+const RESTORES: u64 = 40;
 
 /// The tests: for each root and runtime, starts and restores.
 pub fn tests() -> Vec<Test> {
@@ -85,6 +86,7 @@ fn difference(root: Root, runtime: Runtime, container: &Container) -> Result<boo
         container.build(base);
         prepare_rootfs(&tree_path(base, 0));
     }
+    host.set_cwd(&container.cwd);
     host.set_rootfs(&tree_path(theirs, 0));
     host.set_mounts(container.mounts_json(theirs));
     host.write_config(Trigger::None);
@@ -183,7 +185,12 @@ fn restores(root: Root, runtime: Runtime) {
                 needed += u64::from(failed_without);
             }
             Ok(None) => beyond += 1,
-            Err(said) => panic!("seed {seed}:\n{}\n{said}", container(seed, runtime)),
+            Err(_) => {
+                let fails = |smaller: &Container| restore(root, runtime, smaller).is_err();
+                let smallest = container(seed, runtime).shrunk(fails);
+                let said = restore(root, runtime, &smallest).err().unwrap_or_default();
+                panic!("seed {seed}, at its smallest:\n{smallest}\n{said}");
+            }
         }
     }
     println!(
@@ -191,6 +198,18 @@ fn restores(root: Root, runtime: Runtime) {
          that can't be started, checkpointed, or restored on the very host that they ran on"
     );
     assert!(needed > 0, "these restores prove nothing");
+}
+
+fn remove_sockets(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_socket() {
+            fs::remove_file(entry.path()).unwrap();
+        } else if kind.is_dir() {
+            remove_sockets(&entry.path());
+        }
+    }
 }
 
 struct Restored {
@@ -205,16 +224,29 @@ fn restore(
 ) -> Result<Option<Restored>, String> {
     let mut host = Host::new(root, runtime);
     let base = Path::new("/w/restored");
+    // CRIU finds no path for a watch on overlayfs.
+    fs::create_dir_all(base).unwrap();
+    if !mountpoints_of("self").contains(&base.display().to_string()) {
+        tool("mount", &["-t", "tmpfs", "tmpfs", base.to_str().unwrap()]);
+    }
     let reset = || {
-        let _ = fs::remove_dir_all(base);
+        for tree in fs::read_dir(base).unwrap() {
+            fs::remove_dir_all(tree.unwrap().path()).unwrap();
+        }
         container.build(base);
-        prepare_rootfs(&tree_path(base, 0));
+        let rootfs = tree_path(base, 0);
+        prepare_rootfs(&rootfs);
+        add_holder(&rootfs);
     };
     let after = |host: &Host| {
         host.delete();
-        Host::unmount_below(base);
+        for tree in 0..container.trees.len() {
+            Host::unmount_below(&tree_path(base, tree));
+        }
     };
     reset();
+    host.set_cwd(&container.cwd);
+    host.set_script(&script(&container.holders));
     host.set_rootfs(&tree_path(base, 0));
     let mut mounts = container.mounts_json(base);
     mounts.retain(|mount| mount["destination"] != json!("/"));
@@ -228,8 +260,12 @@ fn restore(
         after(&host);
         return Ok(None);
     }
-    Host::unmount_below(base);
-    // On the host as the container left it: if that fails, it is nothing of premount's.
+    for tree in 0..container.trees.len() {
+        Host::unmount_below(&tree_path(base, tree));
+    }
+    // On the host as the container left it, but for the sockets, which CRIU binds anew: if that fails, it is
+    // nothing of premount's.
+    remove_sockets(base);
     let control = host.restore();
     after(&host);
     if control.is_err() {
@@ -239,7 +275,8 @@ fn restore(
     let alone = host.restore();
     after(&host);
     reset();
-    let applied = Host::call_premount(&["apply", "--bundle", BUNDLE]);
+    let applied =
+        Host::call_premount(&["apply", "--append", "--bundle", BUNDLE, "--images", IMAGES]);
     let with = host.restore();
     after(&host);
     match with {

@@ -26,11 +26,22 @@ pub fn is_called() -> bool {
 /// Does what the arguments say, and never returns.
 pub fn main() -> ! {
     umask(Mode::empty());
+    let mut only_tries = false;
+    let mut made = Vec::new();
     for argument in std::env::args().skip(1) {
+        if argument == "try" {
+            only_tries = true;
+            continue;
+        }
         let mut parts = argument.splitn(3, ':');
         let mut part = || parts.next().unwrap_or_default().to_owned();
         let (what, path, more) = (part(), part(), part());
-        act(&what, &path, &more).unwrap_or_else(|error| panic!("{argument}: {error}"));
+        let is_new = !Path::new(&path).exists();
+        let done = act(&what, &path, &more, &made);
+        if is_new && done.is_ok() {
+            made.push(path);
+        }
+        done.unwrap_or_else(|error| assert!(only_tries, "{argument}: {error}"));
     }
     loop {
         std::thread::sleep(Duration::from_secs(1));
@@ -38,16 +49,20 @@ pub fn main() -> ! {
 }
 
 /// Does one thing. `more` is a mode, in octal, or a number of a group.
-fn act(what: &str, path: &str, more: &str) -> std::io::Result<()> {
+fn act(what: &str, path: &str, more: &str, made: &[String]) -> std::io::Result<()> {
     let mode = u32::from_str_radix(more, 8).unwrap_or(0o755);
     let open = |options: &mut OpenOptions| options.open(path).map(IntoRawFd::into_raw_fd);
     match what {
-        // A directory, all above it, and its mode.
+        // A directory, all above it, and its mode, unless it is there: then it stays as it is.
+        "mkdir" if Path::new(path).exists() => {}
         "mkdir" => {
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o755).create(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         }
+        // What was made before, not what was there.
+        "rm" if !made.iter().any(|made| made == path) => {}
+        "rm" => fs::remove_file(path).or_else(|_| fs::remove_dir(path))?,
         "cd" => std::env::set_current_dir(path)?,
         "open" => drop(open(OpenOptions::new().read(true))?),
         "fifo" => {
