@@ -10,17 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 use std::path::Path;
 
-use nix::libc::{O_ACCMODE, O_APPEND, O_DIRECTORY, O_WRONLY, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
-use prost::Message;
-
 use super::Budget;
-use super::image::{Entries, FilesImage, Image};
+use super::image::{Entries, Entry, FilesImage, Image};
 use crate::error::Error;
 use crate::path::RelPath;
 use messages::{
     FanotifyFile, FanotifyMark, Fifo, File, Handle, InotifyFile, InotifyWatch, Regular, Remap,
     Socket,
 };
+use nix::libc::{O_ACCMODE, O_APPEND, O_DIRECTORY, O_WRONLY, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
 
 /// Maximum bytes in one entry: a path has at most `PATH_MAX`, but one inotify file can have thousands of
 /// watches, each with a path.
@@ -85,7 +83,7 @@ impl Files {
     /// The image can't be read, is invalid, or exceeds the budget.
     pub fn read(
         &mut self,
-        image: impl BufRead,
+        image: &mut dyn BufRead,
         kind: FilesImage,
         file: &Path,
         budget: &mut Budget,
@@ -115,9 +113,9 @@ impl Files {
         }
     }
 
-    fn entries<M: Message + Default>(
+    fn entries<M: Entry + Default>(
         &mut self,
-        image: impl BufRead,
+        image: &mut dyn BufRead,
         kind: FilesImage,
         file: &Path,
         budget: &mut Budget,
@@ -178,6 +176,10 @@ impl Files {
     }
 
     fn add_regular(&mut self, file: &Regular) {
+        // No file at all, but what is left of the entry before.
+        if file.name.is_empty() {
+            return;
+        }
         // A file of the runtime's own, which it passes to CRIU.
         if file.ext == Some(true) {
             return;

@@ -163,9 +163,17 @@ impl TaskImage {
     }
 }
 
+/// An entry of an image.
+pub trait Entry: Message {
+    /// Forgets what it was; it may keep memory that the next entry will need.
+    fn forget(&mut self) {
+        self.clear();
+    }
+}
+
 /// The entries of an image. Only one is in memory at a time.
-pub struct Entries<'a, R> {
-    image: R,
+pub struct Entries<'a> {
+    image: &'a mut dyn BufRead,
     file: &'a Path,
     /// Maximum bytes of an entry.
     longest: usize,
@@ -174,17 +182,22 @@ pub struct Entries<'a, R> {
     bytes: Vec<u8>,
 }
 
-impl<'a, R: BufRead> Entries<'a, R> {
+impl<'a> Entries<'a> {
     /// Reads the magic numbers. Errors name `file`.
     ///
     /// # Errors
     ///
     /// It can't be read, or is another image.
-    pub fn new(mut image: R, kind: Image, file: &'a Path, longest: usize) -> Result<Self, Error> {
+    pub fn new(
+        image: &'a mut dyn BufRead,
+        kind: Image,
+        file: &'a Path,
+        longest: usize,
+    ) -> Result<Self, Error> {
         let failed = |error| input::failed(file, &error);
-        let mut magic = read_word(&mut image).map_err(failed)?;
+        let mut magic = read_word(image).map_err(failed)?;
         if magic == Word::Value(COMMON_MAGIC) {
-            magic = read_word(&mut image).map_err(failed)?;
+            magic = read_word(image).map_err(failed)?;
         }
         if magic != Word::Value(kind.magic()) {
             let reason = match kind {
@@ -208,35 +221,48 @@ impl<'a, R: BufRead> Entries<'a, R> {
     /// # Errors
     ///
     /// The image can't be read or is invalid, or `allow` refuses.
-    pub fn next<M: Message>(
+    pub fn next<M: Entry>(
         &mut self,
         entry: &mut M,
         allow: impl FnOnce(usize) -> Result<(), Error>,
     ) -> Result<bool, Error> {
-        let (file, index) = (self.file, self.count);
-        let failed = |error| input::failed(file, &error);
-        let invalid =
-            |reason: &str| Error::invalid(file, format!("entry {index}"), reason.to_owned());
-        let length = match read_word(&mut self.image).map_err(failed)? {
-            Word::Value(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            Word::Truncated => return Err(invalid("truncated")),
-            Word::End => return Ok(false),
+        let Some(size) = self.size()? else {
+            return Ok(false);
         };
-        if length > self.longest {
-            return Err(invalid("too long"));
-        }
-        allow(length)?;
-        self.bytes.resize(length, 0);
-        let read = self.image.read_exact(&mut self.bytes);
-        read.map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => invalid("truncated"),
-            _ => failed(error),
-        })?;
-        entry.clear();
+        allow(size)?;
+        self.fill(size)?;
+        entry.forget();
         let parsed = entry.merge(self.bytes.as_slice());
-        parsed.map_err(|error| invalid(&error.to_string()))?;
+        parsed.map_err(|error| self.invalid(&error.to_string()))?;
         self.count += 1;
         Ok(true)
+    }
+
+    /// The size of the next entry; none at the end.
+    fn size(&mut self) -> Result<Option<usize>, Error> {
+        let read = read_word(self.image).map_err(|error| input::failed(self.file, &error))?;
+        let size = match read {
+            Word::Value(size) => usize::try_from(size).unwrap_or(usize::MAX),
+            Word::Truncated => return Err(self.invalid("truncated")),
+            Word::End => return Ok(None),
+        };
+        if size > self.longest {
+            return Err(self.invalid("too long"));
+        }
+        Ok(Some(size))
+    }
+
+    fn fill(&mut self, size: usize) -> Result<(), Error> {
+        self.bytes.resize(size, 0);
+        let read = self.image.read_exact(&mut self.bytes);
+        read.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.invalid("truncated"),
+            _ => input::failed(self.file, &error),
+        })
+    }
+
+    fn invalid(&self, reason: &str) -> Error {
+        Error::invalid(self.file, format!("entry {}", self.count), reason)
     }
 }
 
@@ -250,7 +276,7 @@ enum Word {
     End,
 }
 
-fn read_word(image: &mut impl BufRead) -> io::Result<Word> {
+fn read_word(image: &mut dyn BufRead) -> io::Result<Word> {
     let mut number = [0; 4];
     if is_at_end(image)? {
         return Ok(Word::End);
@@ -262,7 +288,7 @@ fn read_word(image: &mut impl BufRead) -> io::Result<Word> {
     }
 }
 
-fn is_at_end(image: &mut impl BufRead) -> io::Result<bool> {
+fn is_at_end(image: &mut dyn BufRead) -> io::Result<bool> {
     loop {
         match image.fill_buf() {
             Ok(rest) => return Ok(rest.is_empty()),

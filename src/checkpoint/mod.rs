@@ -13,7 +13,7 @@ mod mounts;
 mod tasks;
 
 use std::borrow::Cow;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -185,15 +185,15 @@ impl ImageDirectory {
     fn open_image<T>(
         &self,
         image: Image,
-        read: impl FnOnce(BufReader<std::io::Take<std::fs::File>>, &Path) -> Result<T, Error>,
+        read: impl FnOnce(&mut dyn BufRead, &Path) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let name = image.name();
         let file = self.path.join(&name);
         let (content, size) = input::open_file_in(self.fd.as_fd(), &name, &file)?;
         // Stopping at the size from fstat(2) saves the read(2) that would find the end of the file.
         let buffer = usize::try_from(size.min(BUFFER)).unwrap_or_default();
-        let content = BufReader::with_capacity(buffer, content.take(size));
-        read(content, &file)
+        let mut content = BufReader::with_capacity(buffer, content.take(size));
+        read(&mut content, &file)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::image::{Entries, Image};
+use super::image::{Entries, Entry, Image};
 use super::{Budget, MountImage, Namespace};
 use crate::error::Error;
 use crate::path::RelPath;
@@ -22,7 +22,7 @@ const READ_ONLY: u32 = 1;
 
 /// A mount as written by CRIU. Paths are bytes: CRIU doesn't check that its protobuf strings are UTF-8.
 #[derive(Clone, PartialEq, Message)]
-struct Entry {
+struct MountEntry {
     #[prost(uint32, required, tag = "1")]
     fstype: u32,
     #[prost(uint32, required, tag = "2")]
@@ -43,13 +43,15 @@ struct Entry {
     ext_key: Option<Vec<u8>>,
 }
 
+impl Entry for MountEntry {}
+
 /// Parses a mountpoints image, with its own budget.
 ///
 /// # Errors
 ///
 /// The image is invalid or exceeds a limit.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Namespace, Error> {
-    read_image(bytes, file, &mut Budget::default())
+    read_image(&mut &*bytes, file, &mut Budget::default())
 }
 
 /// Reads a mountpoints image to its end. Leaves out mounts with paths that no kernel would write. Errors name
@@ -59,14 +61,14 @@ pub fn parse(bytes: &[u8], file: &Path) -> Result<Namespace, Error> {
 ///
 /// The image can't be read, is invalid, or exceeds the budget.
 pub fn read_image(
-    image: impl BufRead,
+    image: &mut dyn BufRead,
     file: &Path,
     budget: &mut Budget,
 ) -> Result<Namespace, Error> {
     budget.namespace(file)?;
     let mut entries = Entries::new(image, Image::Mounts(0), file, MAX_ENTRY)?;
     let mut namespace = Namespace::default();
-    let mut entry = Entry::default();
+    let mut entry = MountEntry::default();
     while entries.next(&mut entry, |size| budget.mount(size, file))? {
         if let Some(mount) = mount(&entry) {
             budget.names(&mount, file)?;
@@ -86,7 +88,7 @@ pub fn read_image(
     Ok(namespace)
 }
 
-fn mount(entry: &Entry) -> Option<MountImage> {
+fn mount(entry: &MountEntry) -> Option<MountImage> {
     // In CRIU's memory, and so in old images, mountpoints start with a dot.
     let mountpoint = entry
         .mountpoint
@@ -200,7 +202,7 @@ mod tests {
                 interrupted: false,
             };
             let file = Path::new("mountpoints-1.img");
-            let read = read_image(io::BufReader::new(odd), file, &mut Budget::default());
+            let read = read_image(&mut io::BufReader::new(odd), file, &mut Budget::default());
             let error = read.unwrap_err().to_string();
             assert_eq!(error, "mountpoints-1.img: read: I/O error (EIO)");
         }

@@ -11,7 +11,7 @@ use std::io::BufRead;
 use prost::Message;
 
 use super::ImageDirectory;
-use super::image::{Entries, Image, TaskImage};
+use super::image::{Entries, Entry, Image, TaskImage};
 use crate::error::Error;
 
 /// Maximum number of images of tasks.
@@ -126,7 +126,7 @@ impl TaskTable {
     /// It can't be read, is invalid, or exceeds a limit.
     pub fn read(
         &mut self,
-        content: impl BufRead,
+        content: &mut dyn BufRead,
         image: TaskImage,
         number: u32,
     ) -> Result<(), Error> {
@@ -230,6 +230,13 @@ fn take(left: &mut usize, size: usize) -> Option<()> {
     *left = left.checked_sub(size)?;
     Some(())
 }
+
+impl Entry for Core {}
+impl Entry for Creds {}
+impl Entry for Directories {}
+impl Entry for Ids {}
+impl Entry for Memory {}
+impl Entry for Descriptor {}
 
 /// `core_entry`.
 #[derive(Clone, PartialEq, Message)]

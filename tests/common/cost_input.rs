@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::World;
 use super::mount_image::{checkpoint, container, entry};
+use super::{World, file_image};
 
 /// The configuration and the state of a real restore by CRI-O, in this world: its host paths lie
 /// elsewhere.
@@ -96,6 +96,8 @@ impl CostInput {
         for number in 1..40 {
             fs::write(images.join(format!("core-{number}.img")), "").unwrap();
         }
+        let mounts = fs::read(images.join(name)).unwrap();
+        fs::write(images.join("files.img"), open_files(&world, &mounts)).unwrap();
         let volumes = world.path("host/srv/volumes");
         let secrets = mounts_source(&config, "/run/secrets");
         Self {
@@ -217,6 +219,38 @@ impl CostInput {
 
 fn bind(destination: &str, source: &Path) -> Value {
     json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind"]})
+}
+
+/// What a pod's tasks hold open: libraries, devices, the root, a directory and a log in the volume /data, a
+/// socket.
+fn open_files(world: &World, mounts: &[u8]) -> Vec<u8> {
+    let namespace = premount::internals::parse(mounts, Path::new("mountpoints-12.img")).unwrap();
+    let id = i32::try_from(namespace.mounts[0].id).unwrap();
+    let mut files = Vec::new();
+    for number in 1..60 {
+        let path = format!("/usr/lib/x86_64-linux-gnu/library-{number}.so.1.2.{number}");
+        files.push(file_image::open(number, &path, 0o100_755, Some(100_000)));
+    }
+    files.push(file_image::open(60, "/dev/null", 0o20_666, None));
+    files.push(file_image::directory(61, "/", 0o755));
+    files.push(file_image::directory(62, "/data/work", 0o755));
+    files.push(file_image::open(63, "/data/work/log", 0o100_640, None));
+    files.push(file_image::socket(64, "/run/app/socket"));
+    if let Some(log) = files.get_mut(62).and_then(|log| log.reg.as_mut()) {
+        log.flags = 0o2001; // O_WRONLY | O_APPEND
+    }
+    for file in &mut files {
+        if let Some(file) = &mut file.reg {
+            file.mnt_id = Some(id);
+        }
+        if let Some(socket) = &mut file.usk {
+            socket.mnt_id = Some(id);
+        }
+    }
+    world.directory("host/srv/volumes/data/work");
+    world.file("host/srv/volumes/data/work/log");
+    world.directory("bundle/rootfs/run/app");
+    file_image::image(file_image::FILES, &files)
 }
 
 fn mounts_source(config: &Value, destination: &str) -> String {

@@ -23,7 +23,7 @@ use crate::open_files::{add_holder, script};
 
 /// Containers of a runtime's in `make test`.
 const STARTS: u64 = 150;
-const RESTORES: u64 = 40;
+const RESTORES: u64 = 75;
 
 /// The tests: for each root and runtime, starts and restores.
 pub fn tests() -> Vec<Test> {

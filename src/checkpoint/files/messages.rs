@@ -4,6 +4,29 @@
 
 use prost::Message;
 
+use crate::checkpoint::image::Entry;
+
+impl Entry for Regular {}
+impl Entry for Fifo {}
+impl Entry for Socket {}
+impl Entry for InotifyFile {}
+impl Entry for InotifyWatch {}
+impl Entry for FanotifyFile {}
+impl Entry for FanotifyMark {}
+impl Entry for Remap {}
+
+impl Entry for File {
+    /// Nearly all files have a path, for which the memory of the last one is used again.
+    fn forget(&mut self) {
+        let mut regular = self.reg.take();
+        if let Some(regular) = &mut regular {
+            regular.clear();
+        }
+        self.clear();
+        self.reg = regular;
+    }
+}
+
 /// `file_entry` (images/fdinfo.proto).
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct File {

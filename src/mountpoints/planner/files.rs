@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::Planner;
 use super::missing::Needed;
-use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind};
+use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind, Tasks};
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::mount_tree::{Backing, There};
@@ -84,7 +84,6 @@ impl Planner {
             return;
         };
         let parent = self.indexes.get(&found.place.mount).copied();
-        let read_only = self.is_read_only(parent);
         self.add_wanted(
             vec![Wanted {
                 source,
@@ -95,39 +94,52 @@ impl Planner {
                 mode: None,
                 id: None,
                 is_of_runtime: true,
-                read_only,
+                read_only: false,
             }],
-            &Checkpoint::default(),
+            &Tasks::default(),
         );
     }
 
-    /// Plans what a checkpoint's tasks hold open, at these places; the last place is that of the working directory
-    /// of the configuration, if there is one. Returns whether that exceeds the limit: nothing is planned then.
+    /// What a checkpoint's tasks hold open. The name of a socket is as it was bound; all others are free of links.
+    pub(super) fn open_files(&mut self, checkpoint: &Checkpoint) -> Vec<OpenFile> {
+        let OpenFiles::Known(files) = &checkpoint.files else {
+            return Vec::new();
+        };
+        let mut files = files.clone();
+        for open in &mut files {
+            if open.kind == OpenKind::SocketDirectory {
+                if let Ok(found) = self.tree.resolve(open.path.view(), true) {
+                    open.path = self.tree.resolved(&found.place);
+                }
+            }
+        }
+        files
+    }
+
+    /// Plans what a checkpoint's tasks hold open, at these places; if it `has_cwd`, the last is the working directory
+    /// of the configuration. Returns whether that exceeds the limit: nothing is planned then.
     pub(super) fn add_open_files(
         &mut self,
-        checkpoint: &Checkpoint,
-        cwd: Option<OpenFile>,
+        tasks: &Tasks,
+        mut files: Vec<OpenFile>,
+        has_cwd: bool,
         mut places: Vec<Option<OpenFilePlace>>,
         root: SourceId,
         most: usize,
     ) -> bool {
         let mut wanted = Vec::new();
-        if let Some(cwd) = cwd {
+        if let Some(cwd) = if has_cwd { files.pop() } else { None } {
             // None where CRIU restores it: nobody needs it on the host.
             let place = places.pop().flatten();
-            let mount = place.as_ref().and_then(|place| place.at.mount);
             let found = place.and_then(|place| self.wanted(&cwd, place, root));
             wanted.extend(found.map(|wanted| Wanted {
                 id: None,
                 is_of_runtime: true,
-                read_only: self.is_read_only(mount),
                 ..wanted
             }));
         }
-        if let OpenFiles::Known(files) = &checkpoint.files {
-            for (open, place) in files.iter().zip(places) {
-                wanted.extend(place.and_then(|place| self.wanted(open, place, root)));
-            }
+        for (open, place) in files.iter().zip(places) {
+            wanted.extend(place.and_then(|place| self.wanted(open, place, root)));
         }
         // Directories before what is in them.
         wanted.sort_by(|a, b| {
@@ -148,7 +160,7 @@ impl Planner {
         if wanted.len() > most {
             return true;
         }
-        self.add_wanted(wanted, checkpoint)
+        self.add_wanted(wanted, tasks)
     }
 
     fn wanted(&self, open: &OpenFile, place: OpenFilePlace, root: SourceId) -> Option<Wanted> {
@@ -179,7 +191,7 @@ impl Planner {
         planned.is_some_and(|planned| planned.mount.read_only)
     }
 
-    fn add_wanted(&mut self, wanted: Vec<Wanted>, checkpoint: &Checkpoint) -> bool {
+    fn add_wanted(&mut self, wanted: Vec<Wanted>, tasks: &Tasks) -> bool {
         let found: Vec<Found> = wanted.iter().map(|wanted| self.find(wanted)).collect();
         let is_missing = |found: &Found| matches!(found, Found::Missing(_));
         let missing = wanted.iter().zip(&found);
@@ -188,7 +200,7 @@ impl Planner {
         let holders = if ids.is_empty() {
             BTreeMap::new()
         } else {
-            checkpoint.tasks.holders(&ids)
+            tasks.holders(&ids)
         };
         for (wanted, found) in wanted.into_iter().zip(found) {
             let holder = wanted.id.and_then(|id| holders.get(&id));
@@ -283,7 +295,8 @@ impl Planner {
             OpenKind::Unknown => return Ok(Status::KindUnknown),
         };
         let failed = |cause| Failure { at: at(), cause };
-        if wanted.read_only {
+        // crun creates the working directory before it makes mounts read-only.
+        if wanted.read_only && !wanted.is_of_runtime {
             return Err(failed(Cause::system("mkdirat")(Errno::EROFS)));
         }
         let maker = if wanted.is_of_runtime {

@@ -4,7 +4,7 @@
 use nix::errno::Errno;
 
 use super::{Over, Planner};
-use crate::checkpoint::{Checkpoint, OpenFiles};
+use crate::checkpoint::Checkpoint;
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::SourceId;
 use crate::mountpoints::mount_tree::Backing;
@@ -31,12 +31,10 @@ impl Planner {
         root: SourceId,
         most: usize,
     ) -> Over {
+        let mut files = self.open_files(checkpoint);
         let cwd = self.working_directory(cwd);
-        let mut files = match &checkpoint.files {
-            OpenFiles::Known(files) => files.clone(),
-            OpenFiles::None | OpenFiles::Unusable(_) => Vec::new(),
-        };
-        files.extend(cwd.clone());
+        let has_cwd = cwd.is_some();
+        files.extend(cwd);
         let configured = self.mounts.len();
         let mut known = Vec::with_capacity(self.mounts.len());
         for (index, planned) in self.mounts.iter().enumerate() {
@@ -60,7 +58,6 @@ impl Planner {
             has,
             files: places,
         } = required::compare(namespaces, &files, &known, masked, most);
-        drop(files);
         for (planned, has) in self.mounts.iter_mut().zip(has) {
             planned.in_checkpoint = has;
         }
@@ -73,7 +70,7 @@ impl Planner {
         }
         Over {
             mounts: is_over,
-            files: self.add_open_files(checkpoint, cwd, places, root, most),
+            files: self.add_open_files(&checkpoint.tasks, files, has_cwd, places, root, most),
         }
     }
 
