@@ -56,7 +56,9 @@ pub use trigger::criu_script::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_befo
 /// For premount's own tests, benchmarks and fuzz targets: not part of the public interface.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::checkpoint::{Checkpoint, MountImage, Namespace, archive, parse};
+    pub use crate::checkpoint::{
+        Checkpoint, MountImage, Namespace, OpenFile, OpenFiles, OpenKind, archive, parse,
+    };
     pub use crate::escape::{Escaped, Quoted};
     pub use crate::mountpoints::budget::Budget;
     pub use crate::mountpoints::create::create;

@@ -26,9 +26,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Mutex;
 
-use premount::internals::{Budget, Checkpoint, MountpointKind, Plan, create, do_without_openat2};
+use premount::internals::{
+    Budget, Checkpoint, MountpointKind, OpenFile, OpenFiles, OpenKind, Plan, RelPath, create,
+    do_without_openat2, parse,
+};
 
 use attacked_host::{ALL, AttackedHost, AttackedIn, CHAIN, Instead};
+use common::mount_image::{entry, image};
 use common::soak;
 use exchange::attack;
 
@@ -43,6 +47,69 @@ fn premount(host: &AttackedHost, number: u64) {
     let owner = config.owner.clone();
     let mut plan = Plan::new(config, &Checkpoint::default(), false, Budget::default()).unwrap();
     create(&mut plan, &owner);
+}
+
+/// The same for what tasks hold open, none of which the configuration has.
+fn premount_open_files(host: &AttackedHost, number: u64) {
+    let mut config = host.config(number);
+    config.mounts.retain(|mount| mount.written == "/v");
+    let mut mounts = vec![entry(1, 0, 1, "/rootfs", "/")];
+    if host.at == AttackedIn::Source {
+        let mut source = entry(2, 1, 2, "/source", "/v");
+        source.ext_key = Some(b"/v".to_vec());
+        mounts.push(source);
+    }
+    let open = |name: &str, kind| OpenFile {
+        id: 1,
+        mount: None,
+        path: RelPath::from_absolute(format!("/v/a/b/c/m{number}/{name}").as_bytes()).unwrap(),
+        kind,
+        mode: Some(0o700),
+    };
+    let files = vec![
+        open("directory", OpenKind::Directory),
+        open("empty", OpenKind::EmptyFile),
+        open("fifo", OpenKind::Fifo),
+        open("socket/of", OpenKind::SocketDirectory),
+    ];
+    let checkpoint = Checkpoint {
+        namespaces: vec![parse(&image(&mounts), Path::new("mountpoints-1.img")).unwrap()],
+        files: OpenFiles::Known(files),
+        ..Checkpoint::default()
+    };
+    let owner = config.owner.clone();
+    let mut plan = Plan::new(config, &checkpoint, false, Budget::default()).unwrap();
+    create(&mut plan, &owner);
+}
+
+#[test]
+fn what_tasks_hold_open_is_not_made_elsewhere() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    // In peace all of it is made.
+    let host = AttackedHost::new(AttackedIn::Source, MountpointKind::Directory);
+    premount_open_files(&host, 0);
+    for made in ["directory", "empty", "fifo", "socket/of"] {
+        assert!(
+            host.attacked().join("a/b/c/m0").join(made).exists(),
+            "{made}"
+        );
+    }
+    let (mut runs, mut all) = (0, 0);
+    for at in [AttackedIn::Source, AttackedIn::Rootfs] {
+        for instead in ALL {
+            for depth in 0..CHAIN.len() {
+                let host = AttackedHost::new(at, MountpointKind::Directory);
+                let each = RUNS * u64::from(soak());
+                let (exchanges, escapes) = attack(&host, depth, instead, each, premount_open_files);
+                assert_eq!(escapes, 0, "{at:?} {instead:?} at depth {depth}");
+                runs += each;
+                all += exchanges;
+            }
+        }
+    }
+    println!("{runs} runs against {all} exchanges");
 }
 
 fn attack_premount() -> (u64, u64) {
