@@ -14,7 +14,7 @@ base=${3-}
 added=${4-}
 runtimes="runc crun criu libcriu2"
 # The engines and what they need; a journal; what checks what premount is shipped as.
-packages="$runtimes busybox-static containerd iproute2 iptables kustomize mandoc podman rpm systemd"
+packages="$runtimes busybox-static containerd docker-cli docker.io iproute2 iptables kustomize mandoc podman rpm systemd"
 
 # What is there is used again as long as it has been made by this very script.
 stamp="$root.made-by"

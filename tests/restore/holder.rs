@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::stat::{Mode, SFlag, mknodat, umask};
 use nix::unistd::{Gid, Uid, chroot, setfsgid, setfsuid, setgroups};
 use rustix::fs::inotify;
@@ -70,6 +71,8 @@ fn act(what: &str, path: &str, more: &str, made: &[String]) -> std::io::Result<(
             mknodat(AT_FDCWD, path, SFlag::S_IFIFO, only_mode, 0)?;
             open(OpenOptions::new().read(true).write(true))?;
         }
+        // One with content is for nobody to make.
+        "empty" if fs::metadata(path).is_ok_and(|file| file.len() > 0) => {}
         "empty" => {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).mode(mode);
@@ -93,6 +96,13 @@ fn act(what: &str, path: &str, more: &str, made: &[String]) -> std::io::Result<(
             let events = inotify::WatchFlags::CREATE | inotify::WatchFlags::DELETE;
             inotify::add_watch(&watch, path, events)?;
             let _ = watch.into_raw_fd();
+        }
+        "mark" => {
+            let group = Fanotify::init(InitFlags::FAN_CLASS_NOTIF, EventFFlags::O_RDONLY)?;
+            let mask = MaskFlags::FAN_OPEN | MaskFlags::FAN_EVENT_ON_CHILD;
+            group.mark(MarkFlags::FAN_MARK_ADD, mask, AT_FDCWD, Some(path))?;
+            // Open for as long as the process is.
+            std::mem::forget(group);
         }
         "chroot" => chroot(path)?,
         // A file that tells others that this one has got so far.

@@ -25,6 +25,7 @@ mod crio;
 mod crio_node;
 mod diagnosis;
 mod differential;
+mod docker;
 mod enter;
 mod first_start;
 mod holder;
@@ -60,6 +61,7 @@ fn main() {
     tests.extend(podman::tests());
     tests.extend(on_a_node::tests());
     tests.extend(containerd::tests());
+    tests.extend(docker::tests());
     tests.extend(crio::tests());
     tests.extend(packages::tests());
     if let Ok(name) = std::env::var(enter::INSIDE) {

@@ -22,16 +22,24 @@ struct Case {
     cwd: &'static str,
     /// What each holder does.
     holders: &'static [&'static [&'static str]],
+    /// `process.cwd` at the restore, where that is another: CRI-O's is always the root.
+    restored_cwd: Option<&'static str>,
     /// Where a tmpfs is mounted by the configuration.
     tmpfs: Option<&'static str>,
+    /// Where another volume is mounted.
+    nested: Option<&'static str>,
+    /// What premount has to make in that.
+    made_nested: &'static [(&'static str, u32, u32)],
+    /// A link in the new volume, with its text, that is in the way: premount makes nothing, and CRIU fails.
+    link: Option<(&'static str, &'static str)>,
     /// Whether the volume is on a tmpfs, as CRIU needs it for a watch; else it is on overlayfs.
     is_on_a_tmpfs: bool,
     /// What CRIU says without premount; nothing if it restores.
     says: &'static str,
     /// What premount has to make: path, mode, owner.
     made: &'static [(&'static str, u32, u32)],
-    /// What the volume has already: directories, and links with their text.
-    there: &'static [(&'static str, Option<&'static str>)],
+    /// The directories that the volume has already.
+    there: &'static [&'static str],
 }
 
 const BOTH: &[Runtime] = &[Runtime::Runc, Runtime::Crun];
@@ -44,7 +52,11 @@ const NOTHING: Case = Case {
     runtimes: BOTH,
     cwd: "/",
     holders: &[],
+    restored_cwd: None,
     tmpfs: None,
+    nested: None,
+    made_nested: &[],
+    link: None,
     is_on_a_tmpfs: false,
     says: "Can't open file",
     made: &[],
@@ -93,6 +105,41 @@ const CASES: &[Case] = &[
         holders: &[&["mkdir:/data/x/y:755", "watch:/data/x/y"]],
         says: "Unable to open /data/x/y",
         made: &[("x", DIRECTORY | 0o755, 0), ("x/y", DIRECTORY | 0o755, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "a_mark",
+        is_on_a_tmpfs: true,
+        holders: &[&["mkdir:/data/x/y:755", "mark:/data/x/y"]],
+        says: "Unable to open /data/x/y",
+        made: &[("x", DIRECTORY | 0o755, 0), ("x/y", DIRECTORY | 0o755, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "a_working_directory_that_only_the_checkpoint_has",
+        cwd: "/data/work/deep",
+        restored_cwd: Some("/"),
+        made: &[
+            ("work", DIRECTORY | 0o755, 0),
+            ("work/deep", DIRECTORY | 0o755, 0),
+        ],
+        ..NOTHING
+    },
+    Case {
+        name: "a_bind_in_between",
+        nested: Some("/data/in/between"),
+        holders: &[&["mkdir:/data/in/between/x:700", "cd:/data/in/between/x"]],
+        made: &[
+            ("in", DIRECTORY | 0o755, 0),
+            ("in/between", DIRECTORY | 0o755, 0),
+        ],
+        made_nested: &[("x", DIRECTORY | 0o700, 0)],
+        ..NOTHING
+    },
+    Case {
+        name: "a_link_in_the_way",
+        holders: &[&["mkdir:/data/x/y:755", "cd:/data/x/y"]],
+        link: Some(("x", "/elsewhere")),
         ..NOTHING
     },
     Case {
@@ -178,7 +225,7 @@ const CASES: &[Case] = &[
     Case {
         name: "what_is_there_stays",
         holders: &[&["mkdir:/data/there/x:755", "cd:/data/there/x"]],
-        there: &[("there", None)],
+        there: &["there"],
         made: &[("there/x", DIRECTORY | 0o755, 0)],
         ..NOTHING
     },
@@ -211,17 +258,20 @@ fn volume() -> PathBuf {
     Path::new(SOURCES).join("volume")
 }
 
+/// The source of the other volume.
+fn nested() -> PathBuf {
+    Path::new(SOURCES).join("nested")
+}
+
 fn new_volume(case: &Case) {
     let _ = fs::remove_dir_all(volume());
     fs::create_dir_all(volume()).unwrap();
     fs::write(volume().join("kept"), "kept").unwrap();
-    for (path, link) in case.there {
-        let path = volume().join(path);
-        match link {
-            None => fs::create_dir_all(path).unwrap(),
-            Some(text) => std::os::unix::fs::symlink(text, path).unwrap(),
-        }
+    for path in case.there {
+        fs::create_dir_all(volume().join(path)).unwrap();
     }
+    let _ = fs::remove_dir_all(nested());
+    fs::create_dir(nested()).unwrap();
 }
 
 /// The script that starts all holders, and waits until they have done what they do.
@@ -277,6 +327,9 @@ fn restore(case: &Case, mut host: Host, trigger: Trigger) {
     let mut mounts = vec![json!({
         "destination": "/data", "type": "bind", "source": volume(), "options": ["rbind", "rw"]
     })];
+    mounts.extend(case.nested.map(|at| {
+        json!({"destination": at, "type": "bind", "source": nested(), "options": ["bind", "rw"]})
+    }));
     mounts.extend(case.tmpfs.map(
         |at| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]}),
     ));
@@ -292,6 +345,7 @@ fn restore(case: &Case, mut host: Host, trigger: Trigger) {
     host.start();
     let counted = host.checkpoint();
 
+    host.set_cwd(case.restored_cwd.unwrap_or(case.cwd));
     new_volume(case);
     host.write_config(Trigger::None);
     let alone = host.restore();
@@ -301,31 +355,47 @@ fn restore(case: &Case, mut host: Host, trigger: Trigger) {
         let said = alone.expect_err("the restore without premount");
         // crun lacks the mountpoint first.
         let says = ["Can't stat mountpoint", case.says];
-        let says = &says[usize::from(case.tmpfs.is_none())..];
+        let has_mountpoint = case.tmpfs.is_none() && case.nested.is_none();
+        let says = &says[usize::from(has_mountpoint)..];
         let is_said = says.iter().any(|says| said.contains(says));
         assert!(is_said, "CRIU failed otherwise: {said}");
     }
     host.delete();
 
     new_volume(case);
+    if let Some((link, text)) = case.link {
+        std::os::unix::fs::symlink(text, volume().join(link)).unwrap();
+    }
     let before = snapshot(&volume());
     host.write_config(trigger);
     if trigger == Trigger::Hand {
         Host::apply();
     }
-    host.restore()
-        .unwrap_or_else(|said| panic!("the restore with premount: {said}"));
+    let with = host.restore();
+    if case.link.is_some() {
+        let said = with.expect_err("the restore with a link in the way");
+        assert!(said.contains(case.says), "CRIU failed otherwise: {said}");
+        assert_eq!(
+            before,
+            snapshot(&volume()),
+            "something changed in the volume"
+        );
+        assert!(!rootfs().join("elsewhere").exists());
+        return host.delete();
+    }
+    with.unwrap_or_else(|said| panic!("the restore with premount: {said}"));
     Host::wait_for_count(counted);
-    assert_made(case, &before, snapshot(&volume()));
+    assert_made(case.made, &before, snapshot(&volume()));
+    assert_made(case.made_nested, &BTreeMap::new(), snapshot(&nested()));
     host.delete();
 }
 
 fn assert_made(
-    case: &Case,
+    made: &[(&str, u32, u32)],
     before: &BTreeMap<PathBuf, InodeSnapshot>,
     mut after: BTreeMap<PathBuf, InodeSnapshot>,
 ) {
-    for &(path, mode, owner) in case.made {
+    for &(path, mode, owner) in made {
         let made = after
             .remove(Path::new(path))
             .unwrap_or_else(|| panic!("{path} was not made"));

@@ -20,6 +20,8 @@ pub struct PodmanCase {
     pub fails_without: &'static [Runtime],
     /// The same for a restore from an archive, where that is different.
     pub import_fails_without: Option<&'static [Runtime]>,
+    /// What CRIU says without premount.
+    pub says: &'static str,
     /// Its name when it comes from the archive.
     pub imported_as: &'static str,
 }
@@ -52,6 +54,7 @@ pub const NOTHING: PodmanCase = PodmanCase {
     mountpoint: Mountpoint::Directory(""),
     fails_without: &[Crun],
     import_fails_without: None,
+    says: "Can't stat mountpoint",
     imported_as: NEW_NAME,
 };
 
@@ -148,4 +151,12 @@ pub const CASES: &[PodmanCase] = &[
     },
     SECRET,
     WORKLOAD,
+    PodmanCase {
+        name: "a_working_directory_in_a_volume",
+        options: &["--workdir=/data/work/deep", "--volume=/w/volume:/data"],
+        mountpoint: Mountpoint::Directory("work/deep"),
+        fails_without: BOTH,
+        says: "Can't open cwd",
+        ..NOTHING
+    },
 ];

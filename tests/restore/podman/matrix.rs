@@ -86,7 +86,7 @@ impl Trial {
             self.podman.set_premount(false);
             self.podman.fails(&way.arguments());
             assert!(
-                log().contains("Can't stat mountpoint"),
+                log().contains(self.case.says),
                 "{way:?} without premount: CRIU failed otherwise: {}",
                 log()
             );

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Docker's own checkpoints, by `docker checkpoint` and `docker start --checkpoint`, with a dockerd of the
+//! test's and runc: the restore into a new volume fails without premount, and succeeds with it as CRIU's action
+//! script.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::Test;
+use crate::counter;
+use crate::enter::{CGROUP, PREMOUNT, Root};
+use crate::host::{Host, tool};
+
+const SOCKET: &str = "unix:///w/docker.sock";
+const VOLUME: &str = "/w/volume";
+/// Where Docker keeps CRIU's log of a restore that fails, if runc's CRIU configuration names it.
+const LOG: &str = "/w/restore.log";
+
+struct DockerCase {
+    name: &'static str,
+    /// What is told to `docker run`, beyond what each of them takes.
+    options: &'static [&'static str],
+    /// What the process does before it counts.
+    script: &'static str,
+    /// What CRIU says without premount.
+    says: &'static str,
+    /// What premount has to make in the volume: path, and whether it is a directory.
+    made: &'static [(&'static str, bool)],
+}
+
+const CASES: &[DockerCase] = &[
+    DockerCase {
+        name: "a_working_directory_in_a_volume",
+        options: &["--workdir=/data/work/deep", "--volume=/w/volume:/data"],
+        script: "",
+        says: "Can't open cwd",
+        made: &[("work", true), ("work/deep", true)],
+    },
+    DockerCase {
+        name: "a_volume_in_a_volume_in_run_with_read_only",
+        options: &[
+            "--read-only",
+            "--tmpfs=/run",
+            "--tmpfs=/tmp",
+            "--volume=/w/volume:/run/data",
+            "--volume=/w/nested:/run/data/nested/deep",
+        ],
+        script: "",
+        says: "Can't stat mountpoint",
+        made: &[("nested", true), ("nested/deep", true)],
+    },
+    DockerCase {
+        name: "a_bind_in_a_bind_in_a_tmpfs",
+        options: &[
+            "--tmpfs=/mnt",
+            "--volume=/w/volume:/mnt/data",
+            "--volume=/w/file:/mnt/data/conf.d/file",
+        ],
+        script: "",
+        says: "Can't stat mountpoint",
+        made: &[("conf.d", true), ("conf.d/file", false)],
+    },
+    DockerCase {
+        name: "a_volume_in_a_volume_in_dev",
+        options: &[
+            "--volume=/w/volume:/dev/data",
+            "--volume=/w/nested:/dev/data/nested",
+        ],
+        script: "",
+        says: "Can't stat mountpoint",
+        made: &[("nested", true)],
+    },
+    DockerCase {
+        name: "a_tmpfs_that_the_process_mounted_in_a_volume",
+        options: &[
+            "--cap-add=SYS_ADMIN",
+            "--security-opt=apparmor=unconfined",
+            "--volume=/w/volume:/data",
+        ],
+        script: "mkdir /data/cache; mount -t tmpfs t /data/cache;",
+        says: "Can't stat mountpoint",
+        made: &[("cache", true)],
+    },
+];
+
+/// The tests with Docker.
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for root in Root::ALL {
+        for case in CASES {
+            let name = format!("docker::runc::action::{}", case.name);
+            tests.push(Test::new(root, &name, move || restore(case)));
+        }
+    }
+    tests
+}
+
+fn docker(arguments: &[&str]) -> Output {
+    let output = Command::new("docker")
+        .args(["--host", SOCKET])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        eprintln!("docker {arguments:?}: {line}");
+    }
+    output
+}
+
+fn succeeds(arguments: &[&str]) {
+    let output = docker(arguments);
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}\n{}\n{}",
+        log(),
+        fs::read_to_string("/w/dockerd.log").unwrap_or_default()
+    );
+}
+
+/// Starts dockerd with all its state under /w. It ends with the test's PID namespace.
+fn start_docker() {
+    fs::create_dir_all("/etc/criu").unwrap();
+    fs::create_dir_all("/w/nested").unwrap();
+    fs::write("/w/file", "content").unwrap();
+    let log = fs::File::create("/w/dockerd.log").unwrap();
+    let dockerd = Command::new("dockerd")
+        .args(["--host", SOCKET, "--experimental"])
+        .args(["--data-root", "/w/docker", "--exec-root", "/w/docker-exec"])
+        .args(["--pidfile", "/w/docker.pid", "--storage-driver", "vfs"])
+        .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
+        .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    drop(dockerd);
+    counter::wait_for("dockerd does not answer", || {
+        docker(&["version"]).status.success().then_some(())
+    });
+    Host::add_programs(Path::new("/w/rootfs"));
+    fs::create_dir_all("/w/rootfs/var").unwrap();
+    symlink("/run", "/w/rootfs/var/run").unwrap();
+    tool("tar", &["cf", "/w/rootfs.tar", "-C", "/w/rootfs", "."]);
+    succeeds(&["import", "/w/rootfs.tar", "test"]);
+}
+
+/// Docker removes CRIU's log of a restore that fails: so it goes elsewhere.
+fn write_criu_config(line: &str) {
+    let config = format!("manage-cgroups=ignore\nlog-file={LOG}\n{line}");
+    fs::write("/etc/criu/runc.conf", config).unwrap();
+}
+
+/// What counts in CRIU's log.
+fn log() -> String {
+    let log = fs::read_to_string(LOG).unwrap_or_default();
+    let telling = |line: &&str| line.contains("Error") || line.contains("premount");
+    log.lines().filter(telling).collect::<Vec<_>>().join("\n")
+}
+
+fn new_volume() {
+    let _ = fs::remove_dir_all(VOLUME);
+    fs::create_dir(VOLUME).unwrap();
+}
+
+fn restore(case: &DockerCase) {
+    start_docker();
+    write_criu_config("");
+    counter::reset();
+    new_volume();
+    let script = format!("set -e; {} {}", case.script, counter::SCRIPT);
+    let cgroup = format!("/{}", std::env::var(CGROUP).expect("the cgroup's name"));
+    let mut arguments = vec!["run", "--detach", "--name", "c", "--network", "none"];
+    arguments.extend(["--security-opt", "seccomp=unconfined"]);
+    arguments.extend(["--log-driver", "none", "--cgroup-parent", &cgroup]);
+    arguments.extend(["--volume", "/w/count:/count"]);
+    arguments.extend(case.options);
+    arguments.extend(["test", "/bin/sh", "-c", &script]);
+    succeeds(&arguments);
+    let counted = counter::wait();
+    succeeds(&["checkpoint", "create", "c", "point"]);
+
+    let start = ["start", "--checkpoint", "point", "c"];
+    new_volume();
+    let alone = docker(&start);
+    assert!(!alone.status.success(), "the restore without premount");
+    assert!(
+        log().contains(case.says),
+        "CRIU failed otherwise: {}",
+        log()
+    );
+
+    new_volume();
+    counter::forget();
+    write_criu_config(&format!("action-script {PREMOUNT}\n"));
+    succeeds(&start);
+    assert!(
+        log().contains("INFO premount: created"),
+        "premount wasn't called: {}",
+        log()
+    );
+    counter::assert_counts_on(counted);
+    for &(path, is_directory) in case.made {
+        let path: PathBuf = Path::new(VOLUME).join(path);
+        assert_eq!(path.is_dir(), is_directory, "{}", path.display());
+        assert!(path.exists(), "{}", path.display());
+    }
+    succeeds(&["rm", "--force", "c"]);
+}
