@@ -120,6 +120,16 @@ fn succeeds(arguments: &[&str]) {
     );
 }
 
+/// Restores the container. Docker copies the checkpoint to containerd each time, and fails for as long as containerd
+/// has the last copy still.
+fn start() -> Output {
+    counter::wait_for("containerd keeps the last copy of the checkpoint", || {
+        let output = docker(&["start", "--checkpoint", "point", "counter"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (!said.contains("already exists")).then_some(output)
+    })
+}
+
 /// Starts dockerd with all its state under /w. It ends with the test's PID namespace.
 fn start_docker() {
     fs::create_dir_all("/etc/criu").unwrap();
@@ -173,7 +183,7 @@ fn restore(case: &DockerCase) {
     new_volume();
     let script = format!("set -e; {} {}", case.script, counter::SCRIPT);
     let cgroup = format!("/{}", std::env::var(CGROUP).expect("the cgroup's name"));
-    let mut arguments = vec!["run", "--detach", "--name", "c", "--network", "none"];
+    let mut arguments = vec!["run", "--detach", "--name", "counter", "--network", "none"];
     arguments.extend(["--security-opt", "seccomp=unconfined"]);
     arguments.extend(["--log-driver", "none", "--cgroup-parent", &cgroup]);
     arguments.extend(["--volume", "/w/count:/count"]);
@@ -181,11 +191,10 @@ fn restore(case: &DockerCase) {
     arguments.extend(["test", "/bin/sh", "-c", &script]);
     succeeds(&arguments);
     let counted = counter::wait();
-    succeeds(&["checkpoint", "create", "c", "point"]);
+    succeeds(&["checkpoint", "create", "counter", "point"]);
 
-    let start = ["start", "--checkpoint", "point", "c"];
     new_volume();
-    let alone = docker(&start);
+    let alone = start();
     assert!(!alone.status.success(), "the restore without premount");
     assert!(
         log().contains(case.says),
@@ -196,7 +205,12 @@ fn restore(case: &DockerCase) {
     new_volume();
     counter::forget();
     write_criu_config(&format!("action-script {PREMOUNT}\n"));
-    succeeds(&start);
+    let with = start();
+    assert!(
+        with.status.success(),
+        "the restore with premount: {}",
+        log()
+    );
     assert!(
         log().contains("INFO premount: created"),
         "premount wasn't called: {}",
@@ -208,5 +222,5 @@ fn restore(case: &DockerCase) {
         assert_eq!(path.is_dir(), is_directory, "{}", path.display());
         assert!(path.exists(), "{}", path.display());
     }
-    succeeds(&["rm", "--force", "c"]);
+    succeeds(&["rm", "--force", "counter"]);
 }
