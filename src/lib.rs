@@ -58,6 +58,7 @@ pub use trigger::criu_script::{IMAGE_DIRECTORY_VARIABLE, STAGE_VARIABLE, is_befo
 pub mod internals {
     pub use crate::checkpoint::{
         Checkpoint, MountImage, Namespace, OpenFile, OpenFiles, OpenKind, archive, parse,
+        parse_named,
     };
     pub use crate::escape::{Escaped, Quoted};
     pub use crate::mountpoints::budget::Budget;

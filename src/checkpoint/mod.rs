@@ -30,6 +30,7 @@ use crate::path::RelPath;
 use crate::{input, sys};
 use files::Files;
 use image::{FilesImage, Image, TaskImage};
+use tasks::TaskTable;
 
 /// Maximum number of entries in an image directory. CRIU writes about six files per process.
 const MAX_NAMES: usize = 1 << 20;
@@ -162,6 +163,28 @@ pub fn read(directory: ImageDirectory) -> Result<Checkpoint, Error> {
         files: files.unwrap_or_else(OpenFiles::Unusable),
         tasks: Tasks::InDirectory(directory, names.tasks),
     })
+}
+
+/// Reads one image of open files or of a task by its file name, for tests: its open files.
+///
+/// # Errors
+///
+/// It is another image, is invalid, or exceeds a limit.
+pub fn parse_named(name: &str, mut bytes: &[u8]) -> Result<Vec<OpenFile>, Error> {
+    let file = Path::new(name);
+    let mut files = Files::default();
+    match Image::named(name) {
+        Some(Image::Files(kind)) => {
+            files.read(&mut bytes, kind, file, &mut Budget::default())?;
+        }
+        Some(Image::Task(kind, number)) => {
+            TaskTable::default().read(&mut bytes, kind, number)?;
+        }
+        Some(Image::Mounts(_)) | None => {
+            return Err(Error::invalid(file, "", "no image of files or tasks"));
+        }
+    }
+    Ok(files.finish())
 }
 
 fn read_files(

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use premount::Error;
 use premount::internals::{
-    Config, ConfigMount, KindBy, Parent, RelRef, State, archive, compare, config, json, parse,
+    Config, ConfigMount, KindBy, MountImage, Namespace, Parent, RelPath, RelRef, State, archive,
+    compare, config, json, parse, parse_named,
 };
 
 /// A state is refused with one line, or names an absolute bundle.
@@ -94,6 +95,73 @@ pub fn images(bytes: &[u8]) {
             let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
             assert!(path.is_empty() || names.all(plain), "{inside:?}");
         }
+    }
+}
+
+/// An image of open files or of a task of any bytes, after one that says which: it is refused with one line, or
+/// names places inside of what the configuration names.
+pub fn files(bytes: &[u8]) {
+    const NAMES: [&str; 15] = [
+        "files.img",
+        "reg-files.img",
+        "fifo.img",
+        "unixsk.img",
+        "inotify.img",
+        "inotify-wd.img",
+        "fanotify.img",
+        "fanotify-mark.img",
+        "remap-fpath.img",
+        "core-1.img",
+        "creds-1.img",
+        "fs-1.img",
+        "ids-1.img",
+        "mm-1.img",
+        "fdinfo-1.img",
+    ];
+    let Some((&which, image)) = bytes.split_first() else {
+        return;
+    };
+    let name = NAMES[usize::from(which) % NAMES.len()];
+    let files = match parse_named(name, image) {
+        Ok(files) => files,
+        Err(error) => return one_line(&error),
+    };
+    let mount = |id, parent, at: &str, external: bool| MountImage {
+        id,
+        parent,
+        device: id,
+        root: RelPath::default(),
+        mountpoint: RelPath::from_absolute(at.as_bytes()).unwrap(),
+        file_system: "ext4".into(),
+        external: external.then(|| at.as_bytes().to_vec()),
+        read_only: false,
+    };
+    let namespace = Namespace {
+        mounts: vec![
+            mount(1, 0, "/", false),
+            mount(2, 1, "/data", true),
+            mount(3, 2, "/data/own", false),
+        ],
+    };
+    let known = [ConfigMount {
+        resolved: RelRef::new(b"data"),
+        destination: RelRef::new(b"data"),
+        is_bind: true,
+        parent: Parent::Rootfs,
+    }];
+    let places = compare(&[namespace], &files, &known, &[], 10_000).files;
+    assert_eq!(places.len(), files.len());
+    for (place, open) in places.iter().zip(&files) {
+        let Some(place) = place else {
+            continue;
+        };
+        let path = place.at.path.as_bytes();
+        let mut names = path.split(|&byte| byte == b'/');
+        let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+        assert!(path.is_empty() || names.all(plain), "{open:?}");
+        // What is in a mount is at the end of its path in the container.
+        assert!(place.at.mount.is_none_or(|index| index == 0));
+        assert!(open.path.as_bytes().ends_with(path), "{open:?} {place:?}");
     }
 }
 

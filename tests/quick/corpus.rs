@@ -20,6 +20,11 @@ fn images() {
 }
 
 #[test]
+fn files() {
+    replay("files", input::files);
+}
+
+#[test]
 fn archives() {
     replay("archive", input::archive);
 }

@@ -24,6 +24,8 @@ struct Case {
     holders: &'static [&'static [&'static str]],
     /// `process.cwd` at the restore, where that is another: CRI-O's is always the root.
     restored_cwd: Option<&'static str>,
+    /// The first ID of the user namespace on the host; 0 without one.
+    first_id: u32,
     /// Where a tmpfs is mounted by the configuration.
     tmpfs: Option<&'static str>,
     /// Where another volume is mounted.
@@ -53,6 +55,7 @@ const NOTHING: Case = Case {
     cwd: "/",
     holders: &[],
     restored_cwd: None,
+    first_id: 0,
     tmpfs: None,
     nested: None,
     made_nested: &[],
@@ -140,6 +143,27 @@ const CASES: &[Case] = &[
         name: "a_link_in_the_way",
         holders: &[&["mkdir:/data/x/y:755", "cd:/data/x/y"]],
         link: Some(("x", "/elsewhere")),
+        ..NOTHING
+    },
+    Case {
+        // CRIU finds no root for the devices that crun binds.
+        name: "in_a_user_namespace",
+        runtimes: &[Runtime::Runc],
+        first_id: 100_000,
+        cwd: "/data/work",
+        holders: &[&[
+            "mkdir:/data/x/y:700",
+            "cd:/data/x/y",
+            "fifo:/data/x/f:600",
+            "empty:/data/x/e:640",
+        ]],
+        made: &[
+            ("work", DIRECTORY | 0o755, 100_000),
+            ("x", DIRECTORY | 0o755, 100_000),
+            ("x/y", DIRECTORY | 0o700, 100_000),
+            ("x/f", FIFO | 0o600, 100_000),
+            ("x/e", FILE | 0o640, 100_000),
+        ],
         ..NOTHING
     },
     Case {
@@ -272,6 +296,9 @@ fn new_volume(case: &Case) {
     }
     let _ = fs::remove_dir_all(nested());
     fs::create_dir(nested()).unwrap();
+    for source in [volume(), nested()] {
+        std::os::unix::fs::chown(source, Some(case.first_id), Some(case.first_id)).unwrap();
+    }
 }
 
 /// The script that starts all holders, and waits until they have done what they do.
@@ -335,6 +362,9 @@ fn restore(case: &Case, mut host: Host, trigger: Trigger) {
     ));
     host.set_mounts(mounts);
     host.set_cwd(case.cwd);
+    if case.first_id > 0 {
+        host.set_user_namespace(case.first_id);
+    }
     let holders: Vec<Vec<String>> = case
         .holders
         .iter()

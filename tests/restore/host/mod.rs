@@ -88,6 +88,8 @@ pub struct Host {
     script: String,
     masked: Vec<String>,
     cwd: String,
+    /// The first ID of its user namespace on the host; 0 without one.
+    first_id: u32,
 }
 
 impl Host {
@@ -105,6 +107,7 @@ impl Host {
             script: String::new(),
             masked: Vec::new(),
             cwd: "/".to_owned(),
+            first_id: 0,
         }
     }
 
@@ -148,6 +151,16 @@ impl Host {
         cwd.clone_into(&mut self.cwd);
     }
 
+    /// Has the container in a user namespace whose IDs begin with this one on the host; the rootfs becomes its
+    /// root's.
+    pub fn set_user_namespace(&mut self, first: u32) {
+        self.first_id = first;
+        let owner = format!("{first}:{first}");
+        tool("chown", &["-R", &owner, self.rootfs.to_str().unwrap()]);
+        // The namespace's root has to get there.
+        fs::set_permissions("/w", std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
     /// Writes the configuration and the runtime's CRIU configuration for a trigger.
     pub fn write_config(&self, trigger: Trigger) {
         let mut mounts = vec![
@@ -187,6 +200,13 @@ impl Host {
                                {"type": "uts"}],
             },
         });
+        if self.first_id > 0 {
+            let map = json!([{"containerID": 0, "hostID": self.first_id, "size": 65536}]);
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.push(json!({"type": "user"}));
+        }
         if trigger == Trigger::Hook {
             config["annotations"] = json!({"io.premount.restore": "true"});
             config["hooks"] = json!({"createRuntime": [
