@@ -62,7 +62,7 @@ fn write_page(page: &mut dyn Write) -> Result<(), IoError> {
     let mut name = Roff::new();
     name.control("SH", ["NAME"]);
     name.text([roman(
-        "premount - create the mountpoints that CRIU needs, just before it restores a container",
+        "premount - create what CRIU needs in volumes, just before it restores a container",
     )]);
     name.control("SH", ["SYNOPSIS"]);
     name.text([

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Create the mountpoints that a checkpointed container's nested mounts need, just before CRIU
-/// restores it.
+/// Create what CRIU needs in the volumes of a checkpointed container, just before it restores it:
+/// mountpoints, working directories and the like.
 ///
 /// premount reads the container's OCI configuration and the checkpoint's images, follows every mount
-/// to the place where its mountpoint lives, and creates the directories and empty files that are
-/// missing there. CRIU, a container runtime or a person calls it.
+/// and open file to the place where it lives on the host, and creates the directories, FIFOs and empty
+/// files that are missing there. CRIU, a container runtime or a person calls it.
 ///
 /// Without a command it acts as CRIU's action script if CRTOOLS_SCRIPT_ACTION is set, and otherwise as
 /// an OCI hook with the state on standard input.
@@ -29,8 +29,8 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 Exit status:
   0  done, or nothing to do
-  1  apply: a mountpoint could not be created; check: a mountpoint is missing, or the checkpoint
-     cannot be restored; hook, action: CRIU is sure to fail; install, uninstall: the node could not
+  1  apply: something could not be created; check: something is missing, or the checkpoint cannot
+     be restored; hook, action: CRIU is sure to fail; install, uninstall: the node could not
      be changed; status: something is broken; all: the report could not be written
   2  usage error, or input that cannot be used
 
@@ -51,11 +51,11 @@ pub enum Command {
     /// if nobody but root and the calling user can have written it. Without a configuration it does
     /// nothing. Fails only if CRIU is sure to fail.
     Action,
-    /// Show where each mountpoint lives and which ones are missing, without changing anything
+    /// Show where each mountpoint lives and what is missing, without changing anything
     Plan(Manual),
-    /// Create the missing mountpoints
+    /// Create what is missing
     Apply(Manual),
-    /// Check whether mountpoints are missing, without changing anything
+    /// Check whether anything is missing, without changing anything
     Check(Manual),
     /// Install premount on the node, and configure engines and CRIU to call it
     ///
@@ -166,8 +166,8 @@ pub struct Manual {
     /// not have been empty
     #[arg(long)]
     pub append: bool,
-    /// Maximum number of directories and files to create [default: 100000 for the mounts of the
-    /// configuration, and 10000 for those that only the checkpoint has]
+    /// Maximum number of inodes to create [default: 100000 for the mounts of the configuration, and
+    /// 10000 for what only the checkpoint has]
     #[arg(long, value_name = "NUMBER")]
     pub max_inodes: Option<usize>,
     /// Output format

@@ -118,8 +118,7 @@ impl Budget {
 fn take(left: &mut usize, size: usize, file: &Path, limit: usize, what: &str) -> Result<(), Error> {
     *left = left.checked_sub(size).ok_or_else(|| {
         let reason = format!(
-            "more than {limit} {what} in the checkpoint's images, which is premount's limit; without the \
-             images it uses the configuration alone"
+            "more than {limit} {what} in the checkpoint's images, which is premount's limit"
         );
         Error::invalid(file, "", reason)
     })?;

@@ -184,20 +184,21 @@ impl Files {
         if file.ext == Some(true) {
             return;
         }
-        let flags = file.flags;
+        // Signed for open(2), unsigned in the image.
+        let flags = i32::from_ne_bytes(file.flags.to_ne_bytes());
         let is_empty = file.size == Some(0);
         let has_content = file.size.is_some_and(|size| size > 0);
-        let is_log = flags & ACCESS_MODE == WRITE_ONLY && flags & APPEND != 0;
-        let kind = match file.mode.map(|mode| mode & FORMAT) {
-            Some(DIRECTORY) => OpenKind::Directory,
-            Some(FIFO) => OpenKind::Fifo,
-            Some(REGULAR) if is_empty => OpenKind::EmptyFile,
-            Some(REGULAR) if file.size.is_none() && is_log => OpenKind::Log,
+        let is_log = flags & O_ACCMODE == O_WRONLY && flags & O_APPEND != 0;
+        let kind = match file.mode.map(|mode| mode & S_IFMT) {
+            Some(S_IFDIR) => OpenKind::Directory,
+            Some(S_IFIFO) => OpenKind::Fifo,
+            Some(S_IFREG) if is_empty => OpenKind::EmptyFile,
+            Some(S_IFREG) if file.size.is_none() && is_log => OpenKind::Log,
             // With content, or a device.
             Some(_) => return,
             None if has_content => return,
             None if is_empty => OpenKind::EmptyFile,
-            None if flags & OPEN_DIRECTORY != 0 => OpenKind::Directory,
+            None if flags & O_DIRECTORY != 0 => OpenKind::Directory,
             None => OpenKind::Unknown,
         };
         let mode = file.mode.map(|mode| mode & 0o7777);
@@ -299,13 +300,3 @@ impl Files {
         });
     }
 }
-
-// As the images have them: unsigned.
-const ACCESS_MODE: u32 = O_ACCMODE.cast_unsigned();
-const WRITE_ONLY: u32 = O_WRONLY.cast_unsigned();
-const APPEND: u32 = O_APPEND.cast_unsigned();
-const OPEN_DIRECTORY: u32 = O_DIRECTORY.cast_unsigned();
-const FORMAT: u32 = S_IFMT;
-const DIRECTORY: u32 = S_IFDIR;
-const FIFO: u32 = S_IFIFO;
-const REGULAR: u32 = S_IFREG;

@@ -15,6 +15,7 @@ use super::plan::{Origin, Plan, PlannedFile, PlannedMount, Status};
 use super::required::InCheckpoint;
 use crate::checkpoint::{MountImage, Namespace, OpenKind};
 use crate::error::shown;
+use crate::escape::Escaped;
 use crate::oci::config::Externals;
 use crate::oci::mount::Content;
 use crate::path::{RelPath, RelRef};
@@ -79,7 +80,8 @@ impl Finding<'_> {
                 format!("No mapping for {id}:{} mountpoint", mount.mountpoint.view())
             }
             (_, About::File(planned)) => {
-                let path = planned.path.view();
+                // As CRIU opens it: from the root of the namespace.
+                let path = Escaped(planned.path.as_bytes());
                 match planned.kind {
                     OpenKind::Fifo => format!("Can't open fake fifo [{path}]"),
                     OpenKind::SocketDirectory => "Can't bind: No such file or directory".to_owned(),

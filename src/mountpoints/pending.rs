@@ -261,6 +261,12 @@ impl Pending {
         }
     }
 
+    /// Who creates an inode.
+    pub fn maker(&self, id: PendingId) -> Option<MakerId> {
+        let tree = self.trees.get(id.tree)?;
+        tree.inodes.value(id.node).map(|inode| inode.maker)
+    }
+
     /// Gives an inode the permissions that the checkpoint has for it, if it has none yet.
     pub fn set_mode(&mut self, id: PendingId, mode: u32) {
         let tree = self.trees.get_mut(id.tree);

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
@@ -235,7 +235,7 @@ fn mount(
         status: status(&planned.status),
         missing,
         created,
-        error: error(&planned.status, plan.failed_at(planned)),
+        error: error(&planned.status, plan.failed_at(planned).as_deref()),
     }
 }
 
@@ -261,7 +261,7 @@ fn file(
         status: status(&planned.status),
         missing,
         created,
-        error: error(&planned.status, plan.file_failed_at(planned)),
+        error: error(&planned.status, plan.file_failed_at(planned).as_deref()),
     }
 }
 
@@ -302,11 +302,11 @@ fn status(status: &Status) -> &'static str {
     }
 }
 
-fn error(status: &Status, at: Option<PathBuf>) -> Option<ErrorReport> {
+fn error(status: &Status, at: Option<&Path>) -> Option<ErrorReport> {
     let cause = status.failure()?.cause;
     Some(ErrorReport {
         message: cause.to_string(),
-        host_path: at.as_deref().map(path),
+        host_path: at.map(path),
         operation: cause.operation(),
         errno: format!("{:?}", cause.errno()),
     })

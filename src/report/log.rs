@@ -67,10 +67,14 @@ fn other_files(plan: &Plan) {
                 target: TARGET,
                 "missing, and nothing tells whether it is a directory or a file file={file} path={at}"
             ),
-            Status::NotInspected(_) => info!(
+            Status::NotInspected(Reason::Link) => info!(
                 target: TARGET,
                 "open file not inspected: a symbolic link is on the way file={file}"
             ),
+            Status::NotInspected(Reason::FileSystem(ref name)) => {
+                let below = Quoted(name.as_bytes());
+                info!(target: TARGET, "open file not inspected file={file} below={below}");
+            }
             _ => {}
         });
     }

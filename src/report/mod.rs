@@ -4,6 +4,7 @@
 mod findings;
 mod inodes;
 mod json;
+mod layout;
 mod list;
 mod log;
 mod node;

@@ -9,6 +9,7 @@ mod inode;
 pub mod kernel_fs;
 mod links;
 mod listing;
+mod make;
 mod powers;
 pub mod procfs;
 
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat, lstat, mkdirat, mknodat, stat};
+use nix::sys::stat::{Mode, fstat, fstatat, lstat, stat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -29,6 +30,7 @@ pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_r
 pub use inode::{Inode, InodeKind, MountpointKind, NewKind};
 pub use links::{read_link, read_link_in, text_of_link};
 pub use listing::{close_inherited, list, open_to_list, open_to_list_in};
+pub use make::{make_directory, make_fifo, make_file, reset_umask};
 pub use powers::{Powers, is_root, leave_groups, search};
 
 use crate::path::{Name, RelRef};
@@ -253,46 +255,6 @@ pub fn file_system(directory: BorrowedFd) -> Result<FileSystem, Errno> {
         kernel: kernel_fs::name_of(magic),
         read_only: found.flags().contains(FsFlags::ST_RDONLY),
     })
-}
-
-/// Creates a directory. Of `mode`, permissions and the sticky bit count.
-///
-/// # Errors
-///
-/// As mkdirat(2); `EEXIST` if anything, even a symlink, has that name.
-pub fn make_directory(parent: BorrowedFd, name: Name, mode: u32) -> Result<(), Errno> {
-    let name = OsStr::from_bytes(name.as_bytes());
-    retry(|| mkdirat(parent, name, Mode::from_bits_truncate(mode & 0o1777)))
-}
-
-/// Creates a FIFO. Of `mode`, only permissions count.
-///
-/// # Errors
-///
-/// As mknodat(2); `EEXIST` if anything, even a symlink, has that name.
-pub fn make_fifo(parent: BorrowedFd, name: Name, mode: u32) -> Result<(), Errno> {
-    let name = OsStr::from_bytes(name.as_bytes());
-    let mode = Mode::from_bits_truncate(mode & 0o777);
-    retry(|| mknodat(parent, name, SFlag::S_IFIFO, mode, 0))
-}
-
-/// Creates an empty file. Of `mode`, only permissions count.
-///
-/// # Errors
-///
-/// As openat(2); `EEXIST` if anything, even a symlink, has that name.
-pub fn make_file(parent: BorrowedFd, name: Name, mode: u32) -> Result<(), Errno> {
-    // O_EXCL: an existing file is neither opened nor truncated, and a dangling symlink is not followed.
-    let flags =
-        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let mode = Mode::from_bits_truncate(mode & 0o777);
-    let name = OsStr::from_bytes(name.as_bytes());
-    retry(|| openat(parent, name, flags, mode)).map(drop)
-}
-
-/// Clears the caller's umask, so that new inodes get exactly the requested mode.
-pub fn reset_umask() {
-    nix::sys::stat::umask(Mode::empty());
 }
 
 /// The errno of an [`std::io::Error`]; `EIO` if it has none.

@@ -50,7 +50,7 @@ pub fn main() -> ! {
 }
 
 /// Does one thing. `more` is a mode, in octal, or a number of a group.
-fn act(what: &str, path: &str, more: &str, made: &[String]) -> std::io::Result<()> {
+fn act(what: &str, path: &str, more: &str, before: &[String]) -> std::io::Result<()> {
     let mode = u32::from_str_radix(more, 8).unwrap_or(0o755);
     let open = |options: &mut OpenOptions| options.open(path).map(IntoRawFd::into_raw_fd);
     match what {
@@ -62,7 +62,7 @@ fn act(what: &str, path: &str, more: &str, made: &[String]) -> std::io::Result<(
             fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         }
         // What was made before, not what was there.
-        "rm" if !made.iter().any(|made| made == path) => {}
+        "rm" if !before.iter().any(|made| made == path) => {}
         "rm" => fs::remove_file(path).or_else(|_| fs::remove_dir(path))?,
         "cd" => std::env::set_current_dir(path)?,
         "open" => drop(open(OpenOptions::new().read(true))?),

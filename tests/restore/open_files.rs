@@ -325,10 +325,13 @@ pub fn script(holders: &[impl AsRef<[String]>]) -> String {
             })
             .collect();
         let holder = holder.join(" ");
-        script += &format!(
-            "/bin/{} {holder} {last} &\nwhile ! [ -e {ready} ]; do sleep 0.02; done\n",
-            holder::NAME
-        );
+        let name = holder::NAME;
+        script += &[
+            &format!("/bin/{name} {holder} {last} &\n"),
+            &format!("while ! [ -e {ready} ]; do sleep 0.02; done\n"),
+        ]
+        .map(String::as_str)
+        .concat();
     }
     script
 }

@@ -17,13 +17,19 @@ use crate::common::{Ended, World, premount, skipped_without_root, user_namespace
 /// The holder of file 1: its user, group and groups.
 type Holder<'a> = (u32, u32, &'a [u32]);
 
+/// A directory's user, group and mode.
+type Owned = (u32, u32, u32);
+
+/// The container's user, the volume, the holder, and the owner of what is made.
+type Case<'a> = (u32, Owned, Holder<'a>, Option<(u32, u32)>);
+
 /// A world with a volume at /data that belongs to `owner`, and a checkpoint.
 struct Checkpointed {
     world: World,
 }
 
 impl Checkpointed {
-    fn new(user: u32, volume: (u32, u32, u32), holder: Holder, files: &[FileEntry]) -> Self {
+    fn new(user: u32, volume: Owned, holder: Holder, files: &[FileEntry]) -> Self {
         let mut world = World::new();
         world.directory("bundle/rootfs/data");
         world.directory("vol");
@@ -42,7 +48,7 @@ impl Checkpointed {
         here
     }
 
-    fn set(&self, path: &str, (uid, gid, mode): (u32, u32, u32)) {
+    fn set(&self, path: &str, (uid, gid, mode): Owned) {
         let path = self.world.path(path);
         chown(&path, Some(uid), Some(gid)).unwrap();
         fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
@@ -85,8 +91,7 @@ fn what_a_task_holds_is_made_as_the_task() {
     }
     let files = || [directory(1, "/data/x/y", 0o700)];
     let open = (0, 0, 0o777);
-    // The container's user, the volume, the holder, and the owner of what is made.
-    let cases: [(u32, (u32, u32, u32), Holder, Option<(u32, u32)>); 12] = [
+    let cases: [Case; 12] = [
         (0, open, (1000, 1001, &[]), Some((1000, 1001))),
         (
             0,
@@ -167,10 +172,10 @@ fn the_working_directory_of_the_configuration_is_the_roots() {
     }
     let files = [
         directory(1, "/data/work", 0o1777),
-        file(2, "/data/work/f", 0o600),
+        file(1, "/data/work/f", 0o600),
     ];
-    let here = Checkpointed::new(1000, (0, 0, 0o755), (1000, 1000, &[]), &files);
-    here.configure(&json!({"process": {"cwd": "/data/work", "user": {"uid": 1000, "gid": 1000}}}));
+    let here = Checkpointed::new(0, (0, 0, 0o755), (1000, 1000, &[]), &files);
+    here.configure(&json!({"process": {"cwd": "/data/work", "user": {"uid": 0, "gid": 0}}}));
     let applied = here.apply();
     assert_eq!(applied.status, 0, "{applied:?}");
     assert_eq!(here.made("work"), Some((0o1777, 0, 0)));
@@ -199,12 +204,14 @@ fn the_mountpoint_of_a_mount_of_the_workloads_is_the_users() {
     }
 }
 
+/// The first ID of the user namespace on the host.
+const FIRST: u32 = 100_000;
+
 #[test]
 fn ids_are_those_of_the_user_namespace() {
     if skipped_without_root("become another user") {
         return;
     }
-    const FIRST: u32 = 100_000;
     let volume = (FIRST, FIRST, 0o777);
     let cases: [(u32, Holder, Option<u32>); 4] = [
         (0, (1000, 1000, &[]), Some(FIRST + 1000)),
@@ -234,4 +241,32 @@ fn ids_are_those_of_the_user_namespace() {
     here.world.write_config(&config);
     assert_eq!(here.apply().status, 1);
     assert_eq!(here.made("x"), None);
+}
+
+/// A checkpoint can call a mount external that the configuration doesn't have, and give a mode to what the runtime
+/// creates: neither opens the source of a hostPath to a container whose user is not root.
+#[test]
+fn a_checkpoint_gives_a_user_no_more_than_the_user_had() {
+    if skipped_without_root("become another user") {
+        return;
+    }
+    let files = [
+        directory(1, "/data/evil", 0o777),
+        directory(2, "/data/evil/d", 0o755),
+        directory(3, "/data/work", 0o1777),
+        file(4, "/data/work/f", 0o600),
+    ];
+    let here = Checkpointed::new(1000, (0, 0, 0o755), (1000, 1000, &[]), &files);
+    here.configure(&json!({"process": {"cwd": "/data/work", "user": {"uid": 1000, "gid": 1000}}}));
+    let mut mounts = container();
+    let mut external = entry(3, 2, 9, "/.empty-directory", "/data/evil/p");
+    external.ext_key = Some(b"/x/.empty-directory".to_vec());
+    mounts.push(external);
+    here.write("mountpoints-12.img", &image_of_mounts(&mounts));
+    let applied = here.apply();
+    assert_eq!(applied.status, 1, "{applied:?}");
+    assert_eq!(here.made("evil"), None, "{applied:?}");
+    // Only root could have changed the mode of what the runtime made.
+    assert_eq!(here.made("work"), Some((0o1755, 0, 0)), "{applied:?}");
+    assert_eq!(here.made("work/f"), None);
 }

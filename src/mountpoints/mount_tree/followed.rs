@@ -27,11 +27,11 @@ pub struct End {
     pub links: usize,
 }
 
-/// A way under way.
+/// A symlink being followed.
 #[derive(Debug)]
 pub struct Following {
     start: Place,
-    /// How many bytes of the walk come behind the link.
+    /// How many bytes of the path come after the symlink.
     pub behind: usize,
     passed: Vec<u64>,
 }
@@ -51,7 +51,7 @@ impl Followed {
         self.ends.insert(way.start, end);
     }
 
-    /// Something new came to a place: what led through it may lead elsewhere now.
+    /// Something was mounted or created at a place: symlinks that led through it may lead elsewhere now.
     pub fn changed(&mut self, mount: MountId, path: RelRef) {
         if !self.ends.is_empty() && self.passed.contains(&hash(mount, path)) {
             self.forget();
@@ -73,7 +73,7 @@ impl Following {
         }
     }
 
-    /// Goes through a place.
+    /// Records a place on the way.
     pub fn pass(&mut self, mount: MountId, path: RelRef) {
         self.passed.push(hash(mount, path));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stands at a place of the tree, the mounts upon it left out of account: on the host, on a tmpfs, or
-//! in a copy of what that covers.
+//! Looks at a place of the tree without the mounts on it: on the host, on a tmpfs, or in a tmpfs that is a copy of
+//! what it covers.
 
 use super::{Backing, MountId, MountTree, Node, Place};
 use crate::mountpoints::failure::Cause;
@@ -39,7 +39,7 @@ impl MountTree {
         Ok(None)
     }
 
-    /// What stands at a place, the mounts upon it left out of account. `goes_on`: see [`Sources::look`].
+    /// What is at a place, without the mounts on it. `goes_on`: see [`Sources::look`].
     ///
     /// [`Sources::look`]: crate::mountpoints::sources::Sources::look
     pub fn look(&mut self, place: &Place, goes_on: bool) -> Result<Look, Cause> {
@@ -89,8 +89,8 @@ impl MountTree {
         }
     }
 
-    /// The place of `path` below `start`, which itself is taken as it was before anything was
-    /// mounted on it; every directory on the way is one.
+    /// The place of `path` below `start`, where `start` is taken as it was before anything was mounted on it. All
+    /// components are directories.
     fn below(&self, start: &Place, path: RelRef) -> Place {
         let mut at = start.clone();
         for name in path.names() {
@@ -105,9 +105,8 @@ impl MountTree {
         at
     }
 
-    /// Makes a new tmpfs a copy of what it covers. That is not looked at any more once it is covered, so
-    /// the copy of another tmpfs takes over what that one knows: otherwise a look into a stack of copies
-    /// would have to go down through all of them.
+    /// Makes a new tmpfs a copy of what it covers. Nobody looks at a covered tmpfs any more, so its copy takes over
+    /// what it knows: otherwise a look into a stack of copies would have to go down through all of them.
     pub fn copy_up(&mut self, node: &mut Node, covered: &Place) {
         node.covers = Some(covered.clone());
         let Some(below) = self.nodes.get_mut(covered.mount.0) else {
@@ -127,8 +126,7 @@ impl MountTree {
 }
 
 impl Node {
-    /// The mount that the way to `path` in a copy led through in what it is a copy of, and the rest of
-    /// the way.
+    /// The mount that `path` led through in what this is a copy of, and the rest of the path.
     fn copied_mount<'a>(&self, path: RelRef<'a>) -> Option<(MountId, RelRef<'a>)> {
         if self.copied.is_empty() {
             return None;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The container's mount tree as the kernel would build it, one mount after the other.
 //!
-//! A mount is known by its parent mount and by its place in it; to look up a name is to cross into
-//! whatever is mounted topmost there. Over-mounts, stacks and sources used twice need no rule of
-//! their own. `resolve.rs` goes through it; nothing is created here.
+//! A mount is identified by its parent mount and its place in that; looking up a name crosses into the topmost
+//! mount there. Over-mounts, stacks and sources used twice need no special cases. `resolve.rs` walks it; nothing is
+//! created here.
 
 mod followed;
 mod look;
@@ -21,7 +21,7 @@ pub use followed::{End, Followed, Following};
 pub use look::Look;
 pub use place::{MountId, Place};
 
-/// What lies behind a mount of the tree.
+/// What a mount of the tree shows.
 #[derive(Debug)]
 pub enum Backing {
     /// The rootfs, or a bind source.
@@ -163,18 +163,18 @@ impl MountTree {
         id
     }
 
-    /// Has the runtime create a link at a place where nothing is.
+    /// Records that the runtime creates a symlink at a place where nothing is.
     pub fn add_link(&mut self, place: &Place, text: Vec<u8>) {
         self.followed.changed(place.mount, place.view());
         self.links.insert(place.clone(), text);
     }
 
-    /// The text of the link that the runtime creates at a place, in the place of a mount.
+    /// The target of the symlink that the runtime creates at a place instead of a mount.
     pub fn link_to_be(&self, place: &Place) -> Option<&[u8]> {
         self.links.get(place).map(Vec::as_slice)
     }
 
-    /// What lies behind a mount.
+    /// What a mount shows.
     pub fn backing(&self, mount: MountId) -> &Backing {
         self.node(mount)
             .map_or(&Backing::Opaque, |node| &node.backing)

@@ -157,10 +157,12 @@ impl Planner {
             }
             is_same
         });
-        if wanted.len() > most {
-            return true;
+        // The configuration's own doesn't depend on what the checkpoint asks for.
+        if let Some(index) = wanted.iter().position(|wanted| wanted.is_of_runtime) {
+            let of_runtime = wanted.remove(index);
+            self.add_wanted(vec![of_runtime], tasks);
         }
-        self.add_wanted(wanted, tasks)
+        wanted.len() > most || self.add_wanted(wanted, tasks)
     }
 
     fn wanted(&self, open: &OpenFile, place: OpenFilePlace, root: SourceId) -> Option<Wanted> {
@@ -173,9 +175,7 @@ impl Planner {
         Some(Wanted {
             source,
             parent: place.at.mount,
-            read_only: place.read_only
-                || self.is_read_only(place.at.mount)
-                || (place.at.mount.is_none() && self.is_rootfs_read_only),
+            read_only: place.read_only || self.is_read_only(place.at.mount),
             at: place.at.path,
             path: open.path.clone(),
             kind: open.kind,
@@ -185,9 +185,12 @@ impl Planner {
         })
     }
 
-    /// Whether a mount of the configuration is read-only.
+    /// Whether a mount of the configuration, or the rootfs, is read-only.
     pub(super) fn is_read_only(&self, mount: Option<usize>) -> bool {
-        let planned = mount.and_then(|mount| self.mounts.get(mount));
+        let Some(mount) = mount else {
+            return self.is_rootfs_read_only;
+        };
+        let planned = self.mounts.get(mount);
         planned.is_some_and(|planned| planned.mount.read_only)
     }
 
@@ -202,6 +205,7 @@ impl Planner {
         } else {
             tasks.holders(&ids)
         };
+        let before = self.files.len();
         for (wanted, found) in wanted.into_iter().zip(found) {
             let holder = wanted.id.and_then(|id| holders.get(&id));
             let status = match found {
@@ -211,10 +215,9 @@ impl Planner {
             let is_over = |failure: &Failure| failure.cause == Cause::TooMany;
             if status.as_ref().err().is_some_and(is_over) {
                 // All or nothing: half of it is of no use.
-                self.files.clear();
-                self.tree
-                    .pending
-                    .keep(|need| matches!(need, Need::Mount(_)));
+                self.files.truncate(before);
+                let is_kept = |need| !matches!(need, Need::File(file) if file >= before);
+                self.tree.pending.keep(is_kept);
                 return true;
             }
             self.files.push(PlannedFile {
@@ -297,7 +300,12 @@ impl Planner {
         let failed = |cause| Failure { at: at(), cause };
         // crun creates the working directory before it makes mounts read-only.
         if wanted.read_only && !wanted.is_of_runtime {
-            return Err(failed(Cause::system("mkdirat")(Errno::EROFS)));
+            let call = match kind {
+                NewKind::Directory => "mkdirat",
+                NewKind::Fifo => "mknodat",
+                NewKind::File => "openat",
+            };
+            return Err(failed(Cause::system(call)(Errno::EROFS)));
         }
         let maker = if wanted.is_of_runtime {
             Some(MakerId::RUNTIME)

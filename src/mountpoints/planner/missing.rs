@@ -11,6 +11,9 @@ use crate::mountpoints::plan::{Missing, Reason, Status};
 use crate::path::{Name, RelRef};
 use crate::sys::NewKind;
 
+/// Write permission for the group and for others.
+const OTHERS_WRITE: u32 = 0o022;
+
 /// A missing inode, as something needs it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Needed {
@@ -128,7 +131,14 @@ impl Planner {
         }
         let id = Pending::id(tree, at);
         if let Some(mode) = needed.mode {
-            self.tree.pending.set_mode(id, mode);
+            // Only root can have changed the mode of what the runtime created.
+            let is_of_runtime = self.tree.pending.maker(id) == Some(MakerId::RUNTIME);
+            let mask = if is_of_runtime && self.user.uid != 0 {
+                !OTHERS_WRITE
+            } else {
+                !0
+            };
+            self.tree.pending.set_mode(id, mode & mask);
         }
         Ok(id)
     }

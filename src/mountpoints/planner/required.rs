@@ -67,6 +67,7 @@ impl Planner {
             self.mounts.truncate(configured);
             let is_configured = |need| matches!(need, Need::Mount(mount) if mount < configured);
             self.tree.pending.keep(is_configured);
+            self.inodes = most;
         }
         Over {
             mounts: is_over,

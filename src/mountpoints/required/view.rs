@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One mount namespace of a checkpoint, held against the configuration mount by mount.
+//! Compares one mount namespace of a checkpoint with the configuration, mount by mount.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{Inside, KindBy, RequiredMountpoint};
 use crate::checkpoint::MountImage;
 use crate::sys::MountpointKind;
 
-/// A namespace, with what of it config.json names.
+/// A namespace, and what config.json names.
 pub(super) struct View<'a> {
     pub(super) by_id: BTreeMap<u32, &'a MountImage>,
     /// Mounts that others are mounted in.
@@ -18,7 +18,7 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// What a mount needs beyond the configuration. Notes in `has` what of the configuration it is.
+    /// What a mount needs beyond the configuration. Records in `has` which mount of the configuration it is.
     pub(super) fn compare(
         &self,
         mount: &MountImage,
@@ -62,7 +62,7 @@ impl View<'_> {
                 path: inside.path.view().join(path),
             },
             kind: self.kind(mount, masked),
-            is_of_runtime: mount.external.is_some(),
+            is_of_runtime: own.is_some() || is_masked(mount, masked),
             read_only: parent.read_only,
             mountpoint: mount.mountpoint.clone(),
             file_system: mount.file_system.clone().into_owned(),
@@ -78,10 +78,7 @@ impl View<'_> {
         }
         if let Some(key) = &mount.external {
             // A masked file is /dev/null to the container, a masked directory a tmpfs of its own.
-            let is_masked = masked.iter().any(|path| {
-                path.strip_prefix('/').map(str::as_bytes) == Some(mount.mountpoint.as_bytes())
-            });
-            return if key == b"/dev/null" || is_masked {
+            return if key == b"/dev/null" || is_masked(mount, masked) {
                 KindBy::Checkpoint(MountpointKind::File)
             } else {
                 KindBy::Nothing
@@ -95,4 +92,11 @@ impl View<'_> {
             .inside(mount)
             .map_or(KindBy::Nothing, KindBy::Source)
     }
+}
+
+/// Whether a mount is on a masked path of the configuration.
+fn is_masked(mount: &MountImage, masked: &[String]) -> bool {
+    let mountpoint = mount.mountpoint.as_bytes();
+    let mut masked = masked.iter().filter_map(|path| path.strip_prefix('/'));
+    masked.any(|path| path.as_bytes() == mountpoint)
 }
