@@ -26,7 +26,7 @@ pub struct Plan {
     pub mounts: Vec<PlannedMount>,
     /// What CRIU opens by path, or the runtime creates: working directories, open files and more.
     pub files: Vec<PlannedFile>,
-    /// Who creates; by [`MakerId`](super::pending::MakerId).
+    /// Who creates, by `MakerId`.
     pub makers: Vec<Maker>,
     /// Whether root in the container may have `CAP_DAC_OVERRIDE`.
     pub may_override: bool,

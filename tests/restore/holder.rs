@@ -36,9 +36,9 @@ pub fn main() -> ! {
         }
         let mut parts = argument.splitn(3, ':');
         let mut part = || parts.next().unwrap_or_default().to_owned();
-        let (what, path, more) = (part(), part(), part());
+        let (what, path, detail) = (part(), part(), part());
         let is_new = !Path::new(&path).exists();
-        let done = act(&what, &path, &more, &made);
+        let done = act(&what, &path, &detail, &made);
         if is_new && done.is_ok() {
             made.push(path);
         }
@@ -49,9 +49,9 @@ pub fn main() -> ! {
     }
 }
 
-/// Does one thing. `more` is a mode, in octal, or a number of a group.
-fn act(what: &str, path: &str, more: &str, before: &[String]) -> std::io::Result<()> {
-    let mode = u32::from_str_radix(more, 8).unwrap_or(0o755);
+/// Does one thing. `detail` is a mode, in octal, or a group.
+fn act(what: &str, path: &str, detail: &str, before: &[String]) -> std::io::Result<()> {
+    let mode = u32::from_str_radix(detail, 8).unwrap_or(0o755);
     let open = |options: &mut OpenOptions| options.open(path).map(IntoRawFd::into_raw_fd);
     match what {
         // A directory, all above it, and its mode, unless it is there: then it stays as it is.
@@ -111,7 +111,7 @@ fn act(what: &str, path: &str, more: &str, before: &[String]) -> std::io::Result
         // of another real user, which is not everywhere to be had.
         "user" => {
             let uid = path.parse().map_err(std::io::Error::other)?;
-            let gid = more.parse().map_err(std::io::Error::other)?;
+            let gid = detail.parse().map_err(std::io::Error::other)?;
             setgroups(&[])?;
             setfsgid(Gid::from_raw(gid));
             setfsuid(Uid::from_raw(uid));
