@@ -19,8 +19,8 @@ use std::time::Duration;
 use common::cost_input::CostInput;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use premount::internals::{
-    self, Budget, Checkpoint, Config, ConfigMount, Escaped, Parent, Plan, RelPath, RelRef, compare,
-    config,
+    self, Checkpoint, Config, ConfigMount, Escaped, Parent, Plan, PlanOptions, RelPath, RelRef,
+    compare, config,
 };
 
 criterion_group! {
@@ -49,9 +49,7 @@ fn configurations(criterion: &mut Criterion) {
         criterion.bench_function(&format!("plan, {name}, all missing"), |bencher| {
             bencher.iter_batched(
                 parse,
-                |config| {
-                    Plan::new(config, &Checkpoint::default(), false, Budget::default()).unwrap()
-                },
+                |config| Plan::new(config, &Checkpoint::default(), PlanOptions::default()).unwrap(),
                 BatchSize::PerIteration,
             );
         });

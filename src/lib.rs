@@ -19,6 +19,7 @@
 //!     },
 //!     images: None,
 //!     checkpoint: None,
+//!     append: false,
 //!     max_inodes: None,
 //!     format: cli::Format::Text,
 //! };
@@ -64,7 +65,7 @@ pub mod internals {
     pub use crate::mountpoints::budget::Budget;
     pub use crate::mountpoints::create::create;
     pub use crate::mountpoints::failure::Cause;
-    pub use crate::mountpoints::plan::{Plan, Status};
+    pub use crate::mountpoints::plan::{Plan, PlanOptions, Status};
     pub use crate::mountpoints::required::{ConfigMount, KindBy, Parent, compare};
     pub use crate::node::criu::action_scripts;
     pub use crate::oci::config::{self, Config};
@@ -98,7 +99,7 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
     if let OpenFiles::Unusable(error) = &checkpoint.files {
         warn!(target: TARGET, "what the checkpoint's tasks hold open is not considered: {error}");
     }
-    let mut plan = Plan::new(config, &checkpoint, request.append, request.budget)?;
+    let mut plan = Plan::new(config, &checkpoint, request.options)?;
     if request.must_fit && !fits(&plan, &checkpoint.namespaces, &externals) {
         return Err(Error::OtherContainer { bundle: directory });
     }

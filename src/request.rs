@@ -4,7 +4,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::Format;
-use crate::mountpoints::budget::Budget;
+use crate::mountpoints::plan::PlanOptions;
 use crate::oci::bundle::Bundle;
 
 /// What to prepare, and how.
@@ -23,10 +23,8 @@ pub struct Request {
     /// Whether to do nothing if the checkpoint's mounts don't match the bundle's: only that shows whether
     /// both belong to the same container.
     pub must_fit: bool,
-    /// Whether to create logs, which may not have been empty.
-    pub append: bool,
-    /// The limit on created inodes.
-    pub(crate) budget: Budget,
+    /// What to plan.
+    pub(crate) options: PlanOptions,
     /// Where the report goes.
     pub sink: Sink,
 }

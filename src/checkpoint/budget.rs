@@ -19,7 +19,7 @@ const DIRECTORIES: usize = 8 << 20;
 const DIRECTORY: usize = 128;
 /// Maximum number of open files in the images, and of their paths' bytes that are kept.
 const OPEN_FILES: usize = 1 << 20;
-const OPEN_FILE_NAMES: usize = 1 << 20;
+const OPEN_FILE_NAMES: usize = 4 << 20;
 /// Memory for an open file besides its path.
 const OPEN_FILE: usize = 128;
 /// Maximum bytes of mount entries: premount reads all of an entry, but keeps only what it needs.

@@ -2,7 +2,6 @@
 //! What the tasks of a checkpoint hold open by path: from `files.img`, or from the images that CRIU had for
 //! each kind before (CRIU images/fdinfo.proto, regfile.proto, fifo.proto, sk-unix.proto, fsnotify.proto).
 //!
-//! Only what premount can make is kept: what has no content, or may have none.
 
 mod messages;
 
@@ -18,7 +17,9 @@ use messages::{
     FanotifyFile, FanotifyMark, Fifo, File, Handle, InotifyFile, InotifyWatch, Regular, Remap,
     Socket,
 };
-use nix::libc::{O_ACCMODE, O_APPEND, O_DIRECTORY, O_WRONLY, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
+use nix::libc::{
+    O_ACCMODE, O_APPEND, O_DIRECTORY, O_WRONLY, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG,
+};
 
 /// Maximum bytes in one entry: a path has at most `PATH_MAX`, but one inotify file can have thousands of
 /// watches, each with a path.
@@ -44,8 +45,10 @@ pub struct OpenFile {
     pub path: RelPath,
     /// What has to be there.
     pub kind: OpenKind,
-    /// Its permission bits, with set-user-ID, set-group-ID and sticky, if the checkpoint has them.
+    /// Its mode with the kind (`st_mode`, inode(7)), if the checkpoint has it.
     pub mode: Option<u32>,
+    /// Its size in bytes, if CRIU compares it.
+    pub size: Option<u64>,
 }
 
 /// What has to be at the path of an [`OpenFile`].
@@ -59,10 +62,23 @@ pub enum OpenKind {
     Fifo,
     /// A regular file that was empty.
     EmptyFile,
+    /// A regular file with content, or which may have some.
+    File,
     /// A regular file opened for appending alone, whose size CRIU ignores (a log).
     Log,
+    /// A device.
+    Device,
+    /// The name of a socket, where nothing may be: CRIU creates it.
+    Socket,
     /// The checkpoint doesn't tell.
     Unknown,
+}
+
+impl OpenKind {
+    /// Whether premount may create it.
+    pub fn can_be_created(self) -> bool {
+        !matches!(self, Self::File | Self::Device | Self::Socket)
+    }
 }
 
 /// Collects open files from all images that have some.
@@ -153,7 +169,21 @@ impl Files {
                 .cmp(&(b.mount, &b.path))
                 .then_with(|| key(a).cmp(&key(b)))
         });
-        all.dedup_by(|later, first| (later.mount, &later.path) == (first.mount, &first.path));
+        // A file can be open more than once; CRIU compares it each time. The name of a socket is no file.
+        all.dedup_by(|later, first| {
+            let is_socket = |open: &OpenFile| open.kind == OpenKind::Socket;
+            let is_same = (later.mount, &later.path) == (first.mount, &first.path)
+                && is_socket(later) == is_socket(first);
+            if is_same {
+                first.size = first.size.or(later.size);
+                if (first.kind, later.kind) == (OpenKind::Log, OpenKind::File)
+                    || first.kind == OpenKind::Log && first.size.is_some_and(|size| size > 0)
+                {
+                    first.kind = OpenKind::File;
+                }
+            }
+            is_same
+        });
         all
     }
 
@@ -194,15 +224,22 @@ impl Files {
             Some(S_IFIFO) => OpenKind::Fifo,
             Some(S_IFREG) if is_empty => OpenKind::EmptyFile,
             Some(S_IFREG) if file.size.is_none() && is_log => OpenKind::Log,
-            // With content, or a device.
+            Some(S_IFREG) => OpenKind::File,
+            Some(S_IFCHR | S_IFBLK) => OpenKind::Device,
             Some(_) => return,
-            None if has_content => return,
+            None if has_content => OpenKind::File,
             None if is_empty => OpenKind::EmptyFile,
             None if flags & O_DIRECTORY != 0 => OpenKind::Directory,
             None => OpenKind::Unknown,
         };
-        let mode = file.mode.map(|mode| mode & 0o7777);
-        self.push(file.id, file.mnt_id, &file.name, kind, mode);
+        self.push(
+            OpenFile {
+                mode: file.mode,
+                size: file.size,
+                ..Self::open(file.id, file.mnt_id, kind)
+            },
+            &file.name,
+        );
     }
 
     fn add_fifo(&mut self, fifo: &Fifo) {
@@ -233,8 +270,9 @@ impl Files {
             return;
         };
         let (directory, _) = path.split_at(last.max(1));
-        let kind = OpenKind::SocketDirectory;
-        self.push(socket.id, socket.mnt_id, directory, kind, None);
+        let open = |kind| Self::open(socket.id, socket.mnt_id, kind);
+        self.push(open(OpenKind::SocketDirectory), directory);
+        self.push(open(OpenKind::Socket), &path);
     }
 
     fn add_inotify(&mut self, file: &InotifyFile) {
@@ -272,31 +310,30 @@ impl Files {
         } else {
             OpenKind::Unknown
         };
-        self.push(id, mount, path, kind, None);
+        self.push(Self::open(id, mount, kind), path);
     }
 
-    fn push(
-        &mut self,
-        id: u32,
-        mount: Option<i32>,
-        path: &[u8],
-        kind: OpenKind,
-        mode: Option<u32>,
-    ) {
+    /// An open file that has no path yet.
+    fn open(id: u32, mount: Option<i32>, kind: OpenKind) -> OpenFile {
+        OpenFile {
+            id,
+            // -1: unknown.
+            mount: mount.and_then(|id| u32::try_from(id).ok()),
+            path: RelPath::default(),
+            kind,
+            mode: None,
+            size: None,
+        }
+    }
+
+    fn push(&mut self, mut open: OpenFile, path: &[u8]) {
         let Some(path) = RelPath::from_absolute(path) else {
             return;
         };
         // The root of a namespace is there.
-        if path.view().is_root() {
-            return;
+        if !path.view().is_root() {
+            open.path = path;
+            self.all.push(open);
         }
-        self.all.push(OpenFile {
-            id,
-            // -1: unknown.
-            mount: mount.and_then(|id| u32::try_from(id).ok()),
-            path,
-            kind,
-            mode,
-        });
     }
 }

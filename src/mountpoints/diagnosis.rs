@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::failure::{Cause, Failure};
-use super::plan::{Origin, Plan, PlannedFile, PlannedMount, Status};
+use super::plan::{Difference, Origin, Plan, PlannedFile, PlannedMount, Status};
 use super::required::InCheckpoint;
 use crate::checkpoint::{MountImage, Namespace, OpenKind};
 use crate::error::shown;
@@ -82,6 +82,9 @@ impl Finding<'_> {
             (_, About::File(planned)) => {
                 // As CRIU opens it: from the root of the namespace.
                 let path = Escaped(planned.path.as_bytes());
+                if let Status::Differs(difference) = planned.status {
+                    return Some(differs(&path, difference));
+                }
                 match planned.kind {
                     OpenKind::Fifo => format!("Can't open fake fifo [{path}]"),
                     OpenKind::SocketDirectory => "Can't bind: No such file or directory".to_owned(),
@@ -130,6 +133,14 @@ pub enum FindingKind {
     OpenFileOfUnknownKind,
     /// Something that a task holds open can't be created.
     OpenFileNotCreated,
+    /// A file with content, or a device, that a task holds open isn't there.
+    MissingContent,
+    /// A file that a task holds open has another size.
+    BadSize,
+    /// Something that a task holds open has another mode, or is of another kind.
+    BadMode,
+    /// A name that CRIU binds a socket to is in use.
+    AddressInUse,
 }
 
 impl FindingKind {
@@ -148,6 +159,10 @@ impl FindingKind {
             Self::MissingLog => "missing-log",
             Self::OpenFileOfUnknownKind => "open-file-of-unknown-kind",
             Self::OpenFileNotCreated => "open-file-not-created",
+            Self::MissingContent => "missing-content",
+            Self::BadSize => "bad-size",
+            Self::BadMode => "bad-mode",
+            Self::AddressInUse => "address-in-use",
         }
     }
 
@@ -184,6 +199,20 @@ impl FindingKind {
             }
             Self::OpenFileNotCreated => {
                 "a task of the checkpoint has this open, and it is missing and can't be created, or of another kind"
+            }
+            Self::MissingContent => {
+                "a task of the checkpoint has this open, and it is missing: premount creates no file with content \
+                 and no device"
+            }
+            Self::BadSize => {
+                "a task of the checkpoint has this file open, and its size is another here"
+            }
+            Self::BadMode => {
+                "a task of the checkpoint has this open, and its mode is another here (with CRIU's option \
+                 skip-file-rwx-check only the permissions may differ)"
+            }
+            Self::AddressInUse => {
+                "a task of the checkpoint has bound a socket to this name, and something is there: remove it"
             }
         }
     }
@@ -264,10 +293,28 @@ pub fn fits(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> boo
     plan.mounts.iter().any(is_external) && unmapped(plan, namespaces, externals).is_empty()
 }
 
-fn of_open_file(planned: &PlannedFile) -> Option<FindingKind> {
+/// What CRIU reports of something that it doesn't accept.
+fn differs(path: &Escaped, difference: Difference) -> String {
+    match difference {
+        Difference::Size { here, recorded } => {
+            format!("File {path} has bad size {here} (expect {recorded})")
+        }
+        Difference::Mode { here, recorded } => {
+            format!("File {path} has bad mode 0{here:o} (expect 0{recorded:o})")
+        }
+        Difference::InUse => "Can't bind: Address already in use".to_owned(),
+    }
+}
+
+/// What keeps CRIU from opening an open file, if anything does.
+pub fn of_open_file(planned: &PlannedFile) -> Option<FindingKind> {
     match &planned.status {
         Status::Missing(_) => Some(FindingKind::MissingOpenFile),
         Status::NotRequested => Some(FindingKind::MissingLog),
+        Status::MissingContent => Some(FindingKind::MissingContent),
+        Status::Differs(Difference::Size { .. }) => Some(FindingKind::BadSize),
+        Status::Differs(Difference::Mode { .. }) => Some(FindingKind::BadMode),
+        Status::Differs(Difference::InUse) => Some(FindingKind::AddressInUse),
         Status::KindUnknown => Some(FindingKind::OpenFileOfUnknownKind),
         Status::Failed(_) | Status::NotCreated(..) => Some(FindingKind::OpenFileNotCreated),
         Status::Present
@@ -288,7 +335,10 @@ fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
             None
         }
         Status::Missing(_) => Some(FindingKind::MissingMountpoint),
-        Status::KindUnknown | Status::NotRequested => Some(FindingKind::MountpointOfUnknownKind),
+        Status::KindUnknown
+        | Status::NotRequested
+        | Status::MissingContent
+        | Status::Differs(_) => Some(FindingKind::MountpointOfUnknownKind),
         Status::Failed(failure) | Status::NotCreated(_, failure) => Some(match failure.cause {
             Cause::WrongKind { .. } => FindingKind::WrongKind,
             Cause::Source(_) => FindingKind::MissingSource,

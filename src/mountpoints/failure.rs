@@ -64,6 +64,17 @@ impl Cause {
         matches!(self, Self::System { .. }) && matches!(errno, Errno::ELOOP | Errno::ENOTDIR)
     }
 
+    /// Whether nothing is there.
+    pub fn is_missing(self) -> bool {
+        matches!(
+            self,
+            Self::System {
+                errno: Errno::ENOENT,
+                ..
+            }
+        )
+    }
+
     /// The errno that the kernel has for this cause.
     pub fn errno(self) -> Errno {
         match self {

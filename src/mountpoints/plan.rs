@@ -3,8 +3,10 @@
 //! [`planner`](super::planner) works it out, [`create`](super::create) carries it out.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
+use super::budget::Budget;
 use super::failure::{Cause, Failure};
 use super::host_place::HostPlace;
 use super::pending::{Made, Maker, Need, Pending, PendingId};
@@ -16,6 +18,17 @@ use crate::escape::Escaped;
 use crate::oci::mount::Mount;
 use crate::path::{RelPath, RelRef};
 use crate::sys::{MountpointKind, NewKind};
+
+/// What to plan, besides the mounts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanOptions {
+    /// Create logs, which may not have been empty.
+    pub append: bool,
+    /// Compare open files with content in the rootfs too, and not in the sources alone: a container has hundreds.
+    pub compare_rootfs: bool,
+    /// The limit on created inodes.
+    pub budget: Budget,
+}
 
 /// What to create, worked out without changing the host.
 #[derive(Debug)]
@@ -114,8 +127,52 @@ pub enum Status {
     KindUnknown,
     /// It isn't there, it may have had content, and CRIU accepts an empty one: a log. Created if asked for.
     NotRequested,
+    /// It isn't there, and it had content, or is a device: premount creates no such thing.
+    MissingContent,
+    /// It is there, and CRIU doesn't accept it.
+    Differs(Difference),
     /// The plan leads nowhere.
     Failed(Failure),
+}
+
+/// Why CRIU doesn't accept what is there (CRIU criu/files-reg.c, `open_path`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It has another size, in bytes.
+    Size {
+        /// The size here.
+        here: u64,
+        /// The size in the checkpoint.
+        recorded: u64,
+    },
+    /// It has another mode, or is of another kind (`st_mode`).
+    Mode {
+        /// The mode here.
+        here: u32,
+        /// The mode in the checkpoint.
+        recorded: u32,
+    },
+    /// CRIU binds a socket here, and the name is in use.
+    InUse,
+}
+
+impl Display for Difference {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size { here, recorded } => write!(out, "size {here} here, {recorded} recorded"),
+            Self::Mode { here, recorded } => {
+                write!(out, "mode 0{here:o} here, 0{recorded:o} recorded")
+            }
+            Self::InUse => out.write_str("the name of a socket, and in use"),
+        }
+    }
+}
+
+impl Difference {
+    /// Whether CRIU accepts it with its option `skip-file-rwx-check`.
+    pub fn is_of_permissions(self) -> bool {
+        matches!(self, Self::Mode { here, recorded } if here & !0o777 == recorded & !0o777)
+    }
 }
 
 /// Why a mountpoint is not inspected.

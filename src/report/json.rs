@@ -254,7 +254,9 @@ fn file(
         kind: match planned.kind {
             OpenKind::Directory | OpenKind::SocketDirectory => "directory",
             OpenKind::Fifo => "fifo",
-            OpenKind::EmptyFile => "file",
+            OpenKind::EmptyFile | OpenKind::File => "file",
+            OpenKind::Device => "device",
+            OpenKind::Socket => "socket",
             OpenKind::Log => "log",
             OpenKind::Unknown => "unknown",
         },
@@ -299,6 +301,8 @@ fn status(status: &Status) -> &'static str {
         Status::NotInspected(_) => "not-inspected",
         Status::KindUnknown => "kind-unknown",
         Status::NotRequested => "not-requested",
+        Status::MissingContent => "missing-content",
+        Status::Differs(_) => "differs",
     }
 }
 

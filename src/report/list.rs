@@ -42,6 +42,8 @@ pub(super) fn report(view: View, report: &Report, out: &mut dyn Write) -> io::Re
             Status::KindUnknown => {
                 "missing, and nothing tells whether it is a directory or a file:"
             }
+            Status::MissingContent => "missing, with content, not created:",
+            Status::Differs(_) => "differs:",
             _ => continue,
         };
         let (path, name) = (plan.sources.host_path(&planned.at), planned.name());

@@ -9,8 +9,12 @@ use super::Report;
 use super::summary::Summary;
 use crate::escape::Quoted;
 use crate::log::{TARGET, about_file, about_mount};
-use crate::mountpoints::plan::{Plan, Reason, Status};
+use crate::mountpoints::diagnosis::{FindingKind, of_open_file};
+use crate::mountpoints::plan::{Plan, PlannedFile, Reason, Status};
 use crate::oci::config::APPEND_ANNOTATION;
+
+/// Maximum number of open files that are listed in a restore.
+const MOST_FILES: usize = 20;
 
 /// What failed, before any sum that counts it.
 pub(super) fn failures(report: &Report) {
@@ -32,52 +36,86 @@ pub(super) fn failures(report: &Report) {
     file_failures(report);
 }
 
-/// What failed with open files. CRIU fails at these itself, so they are no errors in a restore.
+/// What failed with open files. CRIU fails at these itself, so in a restore they are no errors, and only the first are
+/// listed.
 fn file_failures(report: &Report) {
     let plan = &report.plan;
-    for planned in &plan.files {
-        let Some(text) = plan.file_failure_text(planned) else {
+    let failures = plan.files.iter();
+    let failures = failures.filter_map(|planned| Some((planned, plan.file_failure_text(planned)?)));
+    let mut omitted = 0;
+    for (number, (planned, text)) in failures.enumerate() {
+        let is_error = report.file_counts(planned);
+        if number >= MOST_FILES && !is_error {
+            omitted += 1;
             continue;
-        };
+        }
         let path = plan.file_failed_at(planned);
         about_file("failed", &planned.name(), path.as_deref(), || {
-            if report.file_counts(planned) {
+            if is_error {
                 error!(target: TARGET, "{text}");
             } else {
                 warn!(target: TARGET, "{text}");
             }
         });
     }
+    not_listed(omitted);
 }
 
-/// The open files that were left alone.
+/// The open files that were left alone: the first of them, since there may be thousands.
 fn other_files(plan: &Plan) {
-    for planned in &plan.files {
+    let others = plan.files.iter();
+    let others = others.filter_map(|planned| Some((planned, left_alone(planned)?)));
+    let mut omitted = 0;
+    for (number, (planned, text)) in others.enumerate() {
+        if number >= MOST_FILES {
+            omitted += 1;
+            continue;
+        }
         let name = planned.name();
-        let file = Quoted(&name);
         let path = plan.sources.host_path(&planned.at);
-        let at = Quoted(path.as_os_str().as_bytes());
+        let (file, at) = (Quoted(&name), Quoted(path.as_os_str().as_bytes()));
         about_file("none", &name, Some(&path), || match planned.status {
-            Status::NotRequested => warn!(
-                target: TARGET,
-                "log missing: CRIU accepts an empty one; set the annotation {APPEND_ANNOTATION} to \"true\" \
-                 to have it created file={file} path={at}"
-            ),
-            Status::KindUnknown => warn!(
-                target: TARGET,
-                "missing, and nothing tells whether it is a directory or a file file={file} path={at}"
-            ),
-            Status::NotInspected(Reason::Link) => info!(
-                target: TARGET,
-                "open file not inspected: a symbolic link is on the way file={file}"
-            ),
-            Status::NotInspected(Reason::FileSystem(ref name)) => {
-                let below = Quoted(name.as_bytes());
-                info!(target: TARGET, "open file not inspected file={file} below={below}");
+            Status::NotInspected(_) => {
+                info!(target: TARGET, "{text} file={file} path={at}");
             }
-            _ => {}
+            _ => warn!(target: TARGET, "{text} file={file} path={at}"),
         });
     }
+    not_listed(omitted);
+}
+
+fn not_listed(omitted: usize) {
+    if omitted > 0 {
+        warn!(target: TARGET, "{omitted} more open files that are not listed");
+    }
+}
+
+/// What to say of an open file that was left alone, with the code of the finding where CRIU fails.
+fn left_alone(planned: &PlannedFile) -> Option<String> {
+    let code = of_open_file(planned).map_or("", FindingKind::name);
+    Some(match &planned.status {
+        Status::NotRequested => format!(
+            "{code}: CRIU accepts an empty one; set the annotation {APPEND_ANNOTATION} to \"true\" to have it \
+             created"
+        ),
+        Status::MissingContent => format!("{code}: a task has it open, and it is missing"),
+        Status::Differs(difference) => format!("{code}: {difference}"),
+        Status::KindUnknown => format!("{code}: it is missing, and nothing tells what it was"),
+        Status::NotInspected(Reason::Link) => {
+            "open file not inspected: a symbolic link is on the way".to_owned()
+        }
+        Status::NotInspected(Reason::FileSystem(name)) => {
+            format!("open file not inspected below={}", Quoted(name.as_bytes()))
+        }
+        Status::Present
+        | Status::Missing(_)
+        | Status::Created(_)
+        | Status::NotCreated(..)
+        | Status::Restored
+        | Status::Kernel
+        | Status::Link
+        | Status::Failed(_) => return None,
+    })
 }
 
 /// What was left alone, and the sum.

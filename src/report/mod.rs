@@ -61,7 +61,11 @@ impl Report {
                 let is_missing = |status: &Status| {
                     matches!(
                         status,
-                        Status::Missing(_) | Status::KindUnknown | Status::NotRequested
+                        Status::Missing(_)
+                            | Status::KindUnknown
+                            | Status::NotRequested
+                            | Status::MissingContent
+                            | Status::Differs(_)
                     )
                 };
                 let mut statuses = plan.needs().filter_map(|need| plan.status(need));

@@ -21,6 +21,7 @@ pub(super) struct Summary {
     open_files: usize,
     open_files_missing: usize,
     open_files_failed: usize,
+    open_files_differ: usize,
     /// Of the mountpoints that are missing, those that are missing still.
     #[serde(skip)]
     left: usize,
@@ -46,7 +47,11 @@ impl Summary {
                 }
                 // By this premount, or by another at the same time.
                 Status::Created(_) => sum.missing += 1,
-                Status::NotInspected(_) | Status::KindUnknown | Status::NotRequested => {
+                Status::NotInspected(_)
+                | Status::KindUnknown
+                | Status::NotRequested
+                | Status::MissingContent
+                | Status::Differs(_) => {
                     sum.not_inspected += 1;
                 }
                 Status::Present | Status::Restored | Status::Kernel | Status::Link => {
@@ -76,11 +81,15 @@ impl Summary {
         for planned in &plan.files {
             match &planned.status {
                 Status::Failed(_) | Status::NotCreated(..) => self.open_files_failed += 1,
-                Status::Missing(_) | Status::NotRequested | Status::KindUnknown => {
+                Status::Missing(_)
+                | Status::NotRequested
+                | Status::KindUnknown
+                | Status::MissingContent => {
                     self.open_files_missing += 1;
                     self.files_left += 1;
                 }
                 Status::Created(_) => self.open_files_missing += 1,
+                Status::Differs(_) => self.open_files_differ += 1,
                 Status::NotInspected(_)
                 | Status::Present
                 | Status::Restored
@@ -121,6 +130,13 @@ impl Display for Summary {
                 self.files_left,
                 "open file missing",
                 "open files missing",
+            ));
+        }
+        if self.open_files_differ > 0 {
+            parts.push(counted(
+                self.open_files_differ,
+                "open file differs",
+                "open files differ",
             ));
         }
         let failed = self.failed + self.open_files_failed;

@@ -18,10 +18,9 @@ use crate::mountpoints::required::root_of;
 pub(super) fn plan(plan: &Plan, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     let root = Row::rootfs(shown(&plan.rootfs).to_string());
     // What is there needs no line: a task holds dozens of files.
-    let files = plan
-        .files
-        .iter()
-        .filter(|planned| planned.status != Status::Present);
+    let is_there = |status: &Status| matches!(status, Status::Present | Status::Restored);
+    let files = plan.files.iter();
+    let files = files.filter(|planned| !is_there(&planned.status));
     let files: Vec<&PlannedFile> = files.collect();
     let of_mounts = plan.mounts.iter().map(|planned| planned.parent);
     let parents: Vec<_> = of_mounts
@@ -109,7 +108,8 @@ fn status_and_style(status: &Status) -> (&'static str, Style) {
     match status {
         Status::Present => ("there", GREEN),
         Status::Created(_) => ("created", GREEN),
-        Status::Missing(_) | Status::NotRequested => ("MISSING", YELLOW),
+        Status::Missing(_) | Status::NotRequested | Status::MissingContent => ("MISSING", YELLOW),
+        Status::Differs(_) => ("DIFFERS", RED),
         Status::Restored => ("by CRIU", DIM),
         Status::Kernel => ("by kernel", DIM),
         Status::Link => ("a link", DIM),
@@ -130,13 +130,21 @@ fn row_of_file(plan: &Plan, planned: &PlannedFile) -> Row {
             Some(&at),
         ));
     }
+    if let Status::Differs(difference) = planned.status {
+        notes.push((difference.to_string(), RED));
+    }
+    if planned.status == Status::MissingContent {
+        notes.push(("with content".to_owned(), PLAIN));
+    }
     if planned.status == Status::NotRequested {
         notes.push(("a log; see --append".to_owned(), PLAIN));
     }
     let kind = match planned.kind {
         OpenKind::Directory | OpenKind::SocketDirectory => "directory",
         OpenKind::Fifo => "FIFO",
-        OpenKind::EmptyFile | OpenKind::Log => "file",
+        OpenKind::EmptyFile | OpenKind::File | OpenKind::Log => "file",
+        OpenKind::Device => "device",
+        OpenKind::Socket => "socket",
         OpenKind::Unknown => "?",
     };
     Row {

@@ -94,6 +94,10 @@ pub struct Inode {
     pub identity: (u64, u64),
     /// The kind.
     pub kind: InodeKind,
+    /// Mode with kind (`st_mode`, inode(7)).
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
 }
 
 impl From<&FileStat> for Inode {
@@ -106,6 +110,8 @@ impl From<&FileStat> for Inode {
         Self {
             identity: (found.st_dev, found.st_ino),
             kind,
+            mode: found.st_mode,
+            size: u64::try_from(found.st_size).unwrap_or(0),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::checkpoint::{self, Checkpoint, ImageDirectory, archive};
 use crate::cli::Manual;
 use crate::error::Error;
 use crate::mountpoints::budget::Budget;
+use crate::mountpoints::plan::PlanOptions;
 use crate::oci::bundle::Bundle;
 use crate::oci::state::State;
 use crate::request::{Failing, Mode, Request, Sink, View};
@@ -30,12 +31,15 @@ pub fn request(view: View, options: &Manual) -> Result<Option<Request>, Error> {
     Ok(Some(Request {
         bundle,
         checkpoint: checkpoint_of(options)?,
-        append: options.append,
+        options: PlanOptions {
+            append: options.append,
+            compare_rootfs: true,
+            budget: Budget::of(options.max_inodes),
+        },
         mode,
         failing,
         diagnose: options.checkpoint.is_some(),
         must_fit: false,
-        budget: Budget::of(options.max_inodes),
         sink: Sink::Stdout(view, options.format),
     }))
 }

@@ -16,7 +16,7 @@ use tracing::warn;
 use crate::checkpoint::{self, Checkpoint, ImageDirectory};
 use crate::error::Error;
 use crate::log::TARGET;
-use crate::mountpoints::budget::Budget;
+use crate::mountpoints::plan::PlanOptions;
 use crate::oci::bundle::Bundle;
 use crate::request::{Failing, Mode, Request, Sink};
 use crate::trust::Distrust;
@@ -24,14 +24,16 @@ use crate::trust::Distrust;
 /// The request of a runtime or CRIU.
 fn restore_request(bundle: Bundle, images: Option<ImageDirectory>, must_fit: bool) -> Request {
     Request {
-        append: bundle.config.append.as_deref() == Some("true"),
+        options: PlanOptions {
+            append: bundle.config.append.as_deref() == Some("true"),
+            ..PlanOptions::default()
+        },
         bundle,
         checkpoint: images.map(checkpoint_in).unwrap_or_default(),
         mode: Mode::Create,
         failing: Failing::CriuFails,
         diagnose: false,
         must_fit,
-        budget: Budget::default(),
         sink: Sink::Log,
     }
 }

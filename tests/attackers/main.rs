@@ -27,7 +27,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use premount::internals::{
-    Budget, Checkpoint, MountpointKind, OpenFile, OpenFiles, OpenKind, Plan, RelPath, create,
+    Checkpoint, MountpointKind, OpenFile, OpenFiles, OpenKind, Plan, PlanOptions, RelPath, create,
     do_without_openat2, parse,
 };
 
@@ -45,7 +45,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn premount(host: &AttackedHost, number: u64) {
     let config = host.config(number);
     let owner = config.owner.clone();
-    let mut plan = Plan::new(config, &Checkpoint::default(), false, Budget::default()).unwrap();
+    let mut plan = Plan::new(config, &Checkpoint::default(), PlanOptions::default()).unwrap();
     create(&mut plan, &owner);
 }
 
@@ -64,7 +64,8 @@ fn premount_open_files(host: &AttackedHost, number: u64) {
         mount: None,
         path: RelPath::from_absolute(format!("/v/a/b/c/m{number}/{name}").as_bytes()).unwrap(),
         kind,
-        mode: Some(0o700),
+        mode: None,
+        size: None,
     };
     let files = vec![
         open("directory", OpenKind::Directory),
@@ -78,7 +79,7 @@ fn premount_open_files(host: &AttackedHost, number: u64) {
         ..Checkpoint::default()
     };
     let owner = config.owner.clone();
-    let mut plan = Plan::new(config, &checkpoint, false, Budget::default()).unwrap();
+    let mut plan = Plan::new(config, &checkpoint, PlanOptions::default()).unwrap();
     create(&mut plan, &owner);
 }
 

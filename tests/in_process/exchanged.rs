@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use premount::internals::{Budget, Cause, Checkpoint, Config, MountpointKind, Owner, Plan, create};
+use premount::internals::{
+    Cause, Checkpoint, Config, MountpointKind, Owner, Plan, PlanOptions, create,
+};
 
 use crate::common::World;
 
@@ -21,7 +23,7 @@ fn all_exchanged(world: &World, exchange: impl FnOnce(&World)) -> Vec<Option<Cau
     let file = bundle.join("config.json");
     let text = fs::read_to_string(&file).unwrap();
     let config = Config::parse(&text, &file, &bundle).unwrap();
-    let mut plan = Plan::new(config, &Checkpoint::default(), false, Budget::default()).unwrap();
+    let mut plan = Plan::new(config, &Checkpoint::default(), PlanOptions::default()).unwrap();
     exchange(world);
     create(&mut plan, &Owner::default());
     let failures = plan.mounts.iter().map(|planned| planned.status.failure());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! premount, as a library, against the model.
 
-use premount::internals::{Budget, Checkpoint, Config, Plan, Status, create};
+use premount::internals::{Checkpoint, Config, Plan, PlanOptions, Status, create};
 use serde_json::json;
 
 use crate::model::kernel::{Went, first_start};
@@ -23,7 +23,7 @@ pub fn difference(container: &Container) -> Option<String> {
         json!({"root": {"path": tree_path(base, 0)}, "mounts": container.mounts_json(base)});
     let config = Config::parse(&config.to_string(), &base.join("config.json"), base).unwrap();
     let owner = config.owner.clone();
-    let mut plan = Plan::new(config, &Checkpoint::default(), false, Budget::default()).unwrap();
+    let mut plan = Plan::new(config, &Checkpoint::default(), PlanOptions::default()).unwrap();
     create(&mut plan, &owner);
 
     let (trees, went) = first_start(container);

@@ -122,6 +122,28 @@ impl Choices<'_> {
     }
 }
 
+/// Choices by a seed: SplitMix64, for the same ones everywhere.
+pub struct Seeded(u64);
+
+impl Seeded {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        u8::try_from(mixed >> 56).unwrap()
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::from(self.byte()) % limit
+    }
+}
+
 impl Container {
     /// Any bytes are a container.
     pub fn from_bytes(bytes: &[u8]) -> Self {
@@ -150,17 +172,10 @@ impl Container {
 
     /// A container of this seed's.
     pub fn from_seed(seed: u64) -> Self {
-        // SplitMix64, for the same containers everywhere.
-        let mut state = seed;
-        let bytes: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = state;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            u8::try_from(mixed >> 56).unwrap()
-        })
-        .take(512)
-        .collect();
+        let mut choices = Seeded::new(seed);
+        let bytes: Vec<u8> = std::iter::repeat_with(|| choices.byte())
+            .take(512)
+            .collect();
         Self::from_bytes(&bytes)
     }
 

@@ -34,7 +34,6 @@ fn what_tasks_hold_open_and_has_no_content_is_made() {
         directory(1, "/data/a/b", 0o1711),
         file(2, "/data/a/b/empty", 0o600),
         open(3, "/data/a/full", 0o100_644, Some(1)),
-        open(4, "/data/a/null", 0o20_666, None),
         pipe,
         its_end,
         socket(6, "/data/s/d/it"),
@@ -82,7 +81,15 @@ fn what_tasks_hold_open_and_has_no_content_is_made() {
         .unwrap()
         .file_type();
     assert!(kind.is_fifo());
-    assert_eq!(call(&world, "check").status, 0);
+    // What has content is for its owner to bring.
+    let check = call(&world, "check");
+    assert_eq!(check.status, 1);
+    assert!(check.stdout.contains("with content"), "{check:?}");
+    fs::write(world.path("vol/a/full"), "1").unwrap();
+    let mode_of_full = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(world.path("vol/a/full"), mode_of_full).unwrap();
+    let check = call(&world, "check");
+    assert_eq!(check.status, 0, "{check:?}");
     let before = world.state_of_all();
     assert_eq!(call(&world, "apply").status, 0);
     assert_eq!(
@@ -443,4 +450,99 @@ fn the_json_has_each_open_file() {
         plan.stdout.contains("/data/a/f") && plan.stdout.contains("FAILED"),
         "{plan:?}"
     );
+}
+
+/// As CRIU compares: the kind, then the size, then the mode; and nothing may have a socket's name.
+#[test]
+fn what_is_there_is_compared_as_criu_compares_it() {
+    let cases: [(FileEntry, &str, Option<&str>); 11] = [
+        (open(1, "/data/f", 0o100_644, Some(7)), "f", None),
+        (
+            open(1, "/data/f", 0o100_644, Some(8)),
+            "f",
+            Some("File data/f has bad size 7 (expect 8)"),
+        ),
+        (
+            open(1, "/data/f", 0o100_600, Some(7)),
+            "f",
+            Some("File data/f has bad mode 0100644 (expect 0100600)"),
+        ),
+        (
+            open(1, "/data/f", 0o100_600, Some(8)),
+            "f",
+            Some("has bad size 7"),
+        ),
+        (open(1, "/data/d", 0o40_755, None), "d", None),
+        (
+            open(1, "/data/d", 0o41_777, None),
+            "d",
+            Some("File data/d has bad mode 040755 (expect 041777)"),
+        ),
+        (
+            open(1, "/data/f", 0o10_644, None),
+            "f",
+            Some("File data/f has bad mode 0100644 (expect 010644)"),
+        ),
+        (
+            open(1, "/data/gone", 0o100_644, Some(1)),
+            "",
+            Some("Can't open file data/gone"),
+        ),
+        (
+            open(1, "/data/gone", 0o20_666, None),
+            "",
+            Some("Can't open file data/gone"),
+        ),
+        (socket(1, "/data/f"), "f", Some("Address already in use")),
+        (socket(1, "/data/d/s"), "d", None),
+    ];
+    for (open, there, criu) in cases {
+        let world = with_files(std::slice::from_ref(&open));
+        let (at, mode) = (world.path("vol").join(there), fs::Permissions::from_mode);
+        match there {
+            "f" => {
+                world.file("vol/f");
+                fs::set_permissions(at, mode(0o644)).unwrap();
+            }
+            "d" => {
+                world.directory("vol/d");
+                fs::set_permissions(at, mode(0o755)).unwrap();
+            }
+            _ => {}
+        }
+        world.directory("bundle/rootfs/data");
+        let (bundle, images) = (world.bundle(), world.path("images"));
+        let images = images.to_str().unwrap();
+        let check = premount(
+            &["check", "--bundle", &bundle, "--checkpoint", images],
+            b"",
+            &[],
+        );
+        assert_eq!(check.status == 0, criu.is_none(), "{open:?}: {check:?}");
+        if let Some(criu) = criu {
+            assert!(check.stdout.contains(criu), "{open:?}: {check:?}");
+        }
+        // Nothing of it is premount's to change, and nothing of it fails.
+        let before = world.state_of_all();
+        let applied = call(&world, "apply");
+        assert_eq!(applied.status, 0, "{open:?}: {applied:?}");
+        assert_eq!(world.state_of_all(), before, "{open:?}");
+    }
+}
+
+/// A restore's log is short, however many files are missing.
+#[test]
+fn a_restore_lists_the_first_twenty() {
+    let files: Vec<FileEntry> = (0..50)
+        .map(|number| open(number, &format!("/data/{number}"), 0o100_644, Some(1)))
+        .collect();
+    let world = with_files(&files);
+    fs::rename(world.path("images"), world.path("bundle/checkpoint")).unwrap();
+    let hook = premount(&["hook"], world.state().as_bytes(), &[]);
+    assert_eq!(hook.status, 0);
+    let listed = hook.stderr.matches("missing-content: ").count();
+    assert_eq!(listed, 20, "{hook:?}");
+    let more = "30 more open files that are not listed";
+    assert!(hook.stderr.contains(more), "{hook:?}");
+    assert!(hook.stderr.contains("50 open files missing"), "{hook:?}");
 }

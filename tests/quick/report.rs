@@ -122,7 +122,8 @@ fn the_json_has_its_documented_shape() {
         report["summary"],
         json!({"mounts": 6, "present": 4, "missing": 1, "failed": 1, "not_inspected": 0,
                "created_directories": 0, "created_files": 0, "created_fifos": 0,
-               "open_files": 0, "open_files_missing": 0, "open_files_failed": 0})
+               "open_files": 0, "open_files_missing": 0, "open_files_failed": 0,
+               "open_files_differ": 0})
     );
     mount["status"] = json!("created");
     mount["created"] = std::mem::replace(&mut mount["missing"], json!([]));

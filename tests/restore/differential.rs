@@ -43,7 +43,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// The container of a seed, as the runtime can have it.
-fn container(seed: u64, runtime: Runtime) -> Container {
+pub fn container(seed: u64, runtime: Runtime) -> Container {
     let mut container = Container::from_seed(seed);
     if runtime == Runtime::Crun {
         for mount in &mut container.mounts {
@@ -200,7 +200,37 @@ fn restores(root: Root, runtime: Runtime) {
     assert!(needed > 0, "these restores prove nothing");
 }
 
-fn remove_sockets(directory: &Path) {
+/// Where the trees of a restored container are.
+pub const BASE: &str = "/w/restored";
+
+/// Puts the trees on a tmpfs: CRIU finds no path for a watch on overlayfs.
+pub fn mount_base() {
+    fs::create_dir_all(BASE).unwrap();
+    if !mountpoints_of("self").iter().any(|at| at == BASE) {
+        tool("mount", &["-t", "tmpfs", "tmpfs", BASE]);
+    }
+}
+
+/// Makes the trees as they were before the first start.
+pub fn reset(container: &Container) {
+    let base = Path::new(BASE);
+    for tree in fs::read_dir(base).unwrap() {
+        fs::remove_dir_all(tree.unwrap().path()).unwrap();
+    }
+    container.build(base);
+    let rootfs = tree_path(base, 0);
+    prepare_rootfs(&rootfs);
+    add_holder(&rootfs);
+}
+
+/// Unmounts what a runtime has left in the trees.
+pub fn unmount_trees(container: &Container) {
+    for tree in 0..container.trees.len() {
+        Host::unmount_below(&tree_path(Path::new(BASE), tree));
+    }
+}
+
+pub fn remove_sockets(directory: &Path) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let kind = entry.file_type().unwrap();
@@ -223,26 +253,12 @@ fn restore(
     container: &Container,
 ) -> Result<Option<Restored>, String> {
     let mut host = Host::new(root, runtime);
-    let base = Path::new("/w/restored");
-    // CRIU finds no path for a watch on overlayfs.
-    fs::create_dir_all(base).unwrap();
-    if !mountpoints_of("self").contains(&base.display().to_string()) {
-        tool("mount", &["-t", "tmpfs", "tmpfs", base.to_str().unwrap()]);
-    }
-    let reset = || {
-        for tree in fs::read_dir(base).unwrap() {
-            fs::remove_dir_all(tree.unwrap().path()).unwrap();
-        }
-        container.build(base);
-        let rootfs = tree_path(base, 0);
-        prepare_rootfs(&rootfs);
-        add_holder(&rootfs);
-    };
+    let base = Path::new(BASE);
+    mount_base();
+    let reset = || reset(container);
     let after = |host: &Host| {
         host.delete();
-        for tree in 0..container.trees.len() {
-            Host::unmount_below(&tree_path(base, tree));
-        }
+        unmount_trees(container);
     };
     reset();
     host.set_cwd(&container.cwd);
@@ -260,9 +276,7 @@ fn restore(
         after(&host);
         return Ok(None);
     }
-    for tree in 0..container.trees.len() {
-        Host::unmount_below(&tree_path(base, tree));
-    }
+    unmount_trees(container);
     // On the host as the container left it, but for the sockets, which CRIU binds anew: if that fails, it is
     // nothing of premount's.
     remove_sockets(base);

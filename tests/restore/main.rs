@@ -39,6 +39,7 @@ mod packages;
 mod planted;
 mod podman;
 mod user_namespace;
+mod verdict;
 mod workload;
 
 use enter::{Root, With};
@@ -55,6 +56,7 @@ fn main() {
     tests.extend(user_namespace::tests());
     tests.extend(as_root::tests());
     tests.extend(differential::tests());
+    tests.extend(verdict::tests());
     tests.extend(workload::tests());
     tests.extend(open_files::tests());
     tests.extend(diagnosis::tests());

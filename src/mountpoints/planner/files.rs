@@ -13,12 +13,12 @@ use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::mount_tree::{Backing, There};
 use crate::mountpoints::pending::{Maker, MakerId, Need};
-use crate::mountpoints::plan::{PlannedFile, Reason, Status};
+use crate::mountpoints::plan::{Difference, PlannedFile, PlannedMount, Reason, Status};
 use crate::mountpoints::required::OpenFilePlace;
 use crate::mountpoints::sources::Seen;
 use crate::oci::process::User;
 use crate::path::{PATH_MAX, RelPath, RelRef};
-use crate::sys::{MountpointKind, NewKind};
+use crate::sys::{Inode, InodeKind, MountpointKind, NewKind};
 
 /// A directory's permissions and its sticky bit; never set-user-ID or set-group-ID.
 const DIRECTORY_MODE: u32 = 0o1777;
@@ -35,7 +35,9 @@ struct Wanted {
     /// Its path in the container.
     path: RelPath,
     kind: OpenKind,
+    /// With the kind.
     mode: Option<u32>,
+    size: Option<u64>,
     /// CRIU's ID of it; none for the working directory of the configuration.
     id: Option<u32>,
     /// Whether the runtime creates it at a first start: the working directory of the configuration.
@@ -69,6 +71,7 @@ impl Planner {
             path,
             kind: OpenKind::Directory,
             mode: None,
+            size: None,
         })
     }
 
@@ -92,6 +95,7 @@ impl Planner {
                 path: open.path,
                 kind: open.kind,
                 mode: None,
+                size: None,
                 id: None,
                 is_of_runtime: true,
                 read_only: false,
@@ -100,17 +104,42 @@ impl Planner {
         );
     }
 
+    /// The mountpoints of the binds of the configuration, in the container's view.
+    fn binds(&self) -> BTreeSet<Vec<u8>> {
+        let of_bind = |planned: &&PlannedMount| planned.mount.source().is_some();
+        let binds = self.mounts.iter().filter(of_bind);
+        let resolved = binds.filter_map(|planned| planned.resolved.as_ref());
+        resolved.map(|path| path.as_bytes().to_vec()).collect()
+    }
+
     /// What a checkpoint's tasks hold open. The name of a socket is as it was bound; all others are free of links.
     pub(super) fn open_files(&mut self, checkpoint: &Checkpoint) -> Vec<OpenFile> {
         let OpenFiles::Known(files) = &checkpoint.files else {
             return Vec::new();
         };
-        let mut files = files.clone();
+        let mut files: Vec<OpenFile> = if self.options.compare_rootfs {
+            files.clone()
+        } else {
+            // Most are the programs and libraries of the rootfs.
+            let in_bind = self.binds();
+            let is_wanted = |open: &&OpenFile| {
+                let in_bind = |prefix: RelRef| in_bind.contains(prefix.as_bytes());
+                open.kind.can_be_created() || open.path.view().prefixes().any(in_bind)
+            };
+            files.iter().filter(is_wanted).cloned().collect()
+        };
         for open in &mut files {
-            if open.kind == OpenKind::SocketDirectory {
-                if let Ok(found) = self.tree.resolve(open.path.view(), true) {
-                    open.path = self.tree.resolved(&found.place);
+            let (directory, name) = match (open.kind, open.path.view().split_last()) {
+                (OpenKind::SocketDirectory, _) => (open.path.view(), None),
+                (OpenKind::Socket, Some((directory, name))) => (directory, Some(name)),
+                _ => continue,
+            };
+            if let Ok(found) = self.tree.resolve(directory, true) {
+                let mut resolved = self.tree.resolved(&found.place);
+                if let Some(name) = name {
+                    resolved.push(name);
                 }
+                open.path = resolved;
             }
         }
         files
@@ -143,14 +172,19 @@ impl Planner {
         }
         // Directories before what is in them.
         wanted.sort_by(|a, b| {
-            let key = |wanted: &Wanted| (!wanted.is_of_runtime, wanted.mode.is_none(), wanted.kind);
+            let key = |wanted: &Wanted| {
+                let is_socket = wanted.kind == OpenKind::Socket;
+                let (of_runtime, has_mode) = (wanted.is_of_runtime, wanted.mode.is_some());
+                (is_socket, !of_runtime, !has_mode, wanted.kind)
+            };
             (a.source, &a.at)
                 .cmp(&(b.source, &b.at))
                 .then_with(|| key(a).cmp(&key(b)))
         });
         // The runtime creates its working directory, with the mode that the checkpoint has.
         wanted.dedup_by(|later, first| {
-            let is_same = (later.source, &later.at) == (first.source, &first.at);
+            let is_same = (later.source, &later.at) == (first.source, &first.at)
+                && (later.kind == OpenKind::Socket) == (first.kind == OpenKind::Socket);
             if is_same && later.kind == first.kind {
                 first.mode = first.mode.or(later.mode);
                 first.id = first.id.or(later.id);
@@ -162,16 +196,17 @@ impl Planner {
             let of_runtime = wanted.remove(index);
             self.add_wanted(vec![of_runtime], tasks);
         }
-        wanted.len() > most || self.add_wanted(wanted, tasks)
+        let can_be_created = |wanted: &&Wanted| wanted.kind.can_be_created();
+        let is_over = wanted.iter().filter(can_be_created).count() > most;
+        is_over || self.add_wanted(wanted, tasks)
     }
 
     fn wanted(&self, open: &OpenFile, place: OpenFilePlace, root: SourceId) -> Option<Wanted> {
         let source = self.source_of(&place.at, root)?;
-        let mask = if open.kind == OpenKind::Directory {
-            DIRECTORY_MODE
-        } else {
-            FILE_MODE
-        };
+        let is_compared = place.at.mount.is_some() || self.options.compare_rootfs;
+        if !open.kind.can_be_created() && !is_compared {
+            return None;
+        }
         Some(Wanted {
             source,
             parent: place.at.mount,
@@ -179,7 +214,8 @@ impl Planner {
             at: place.at.path,
             path: open.path.clone(),
             kind: open.kind,
-            mode: open.mode.map(|mode| mode & mask),
+            mode: open.mode,
+            size: open.size,
             id: Some(open.id),
             is_of_runtime: false,
         })
@@ -244,37 +280,27 @@ impl Planner {
         if path.size() >= PATH_MAX {
             return failed(RelRef::ROOT, Cause::TooLong);
         }
-        let needed = match wanted.kind {
-            OpenKind::Directory | OpenKind::SocketDirectory => Some(MountpointKind::Directory),
-            OpenKind::Fifo | OpenKind::EmptyFile | OpenKind::Log => Some(MountpointKind::File),
-            OpenKind::Unknown => None,
-        };
-        for prefix in path.ancestors() {
-            // A directory is opened, so that what is in it is found there.
-            let goes_on = prefix != path || needed == Some(MountpointKind::Directory);
-            let seen = match self.tree.sources.look(source, prefix, goes_on) {
+        match self.tree.sources.inode(source, path) {
+            Ok(Some(inode)) => {
+                return Found::Settled(compare(wanted, &inode).map_err(|cause| Failure {
+                    at: Some(source.at(path)),
+                    cause,
+                }));
+            }
+            Ok(None) => {}
+            Err(cause) => return failed(path, cause),
+        }
+        for prefix in path.ancestors().skip(1) {
+            let seen = match self.tree.sources.look(source, prefix, true) {
                 Ok(seen) => seen,
                 Err(cause) => return failed(prefix, cause),
             };
-            let there = match seen {
+            return match seen {
                 Seen::Missing | Seen::Blocked => continue,
                 // CRIU would follow it.
-                Seen::Link(_) => {
-                    return Found::Settled(Ok(Status::NotInspected(Reason::Link)));
-                }
-                Seen::Directory => MountpointKind::Directory,
-                Seen::File => MountpointKind::File,
-            };
-            if prefix != path {
-                return if there == MountpointKind::File {
-                    failed(prefix, Cause::NotADirectory)
-                } else {
-                    Found::Missing(prefix.depth())
-                };
-            }
-            return match needed {
-                Some(needed) if needed != there => failed(prefix, Cause::WrongKind { needed }),
-                _ => Found::Settled(Ok(Status::Present)),
+                Seen::Link(_) => Found::Settled(Ok(Status::NotInspected(Reason::Link))),
+                Seen::Directory => Found::Missing(prefix.depth()),
+                Seen::File => failed(prefix, Cause::NotADirectory),
             };
         }
         failed(RelRef::ROOT, Cause::Changed)
@@ -291,7 +317,10 @@ impl Planner {
             OpenKind::Directory | OpenKind::SocketDirectory => NewKind::Directory,
             OpenKind::Fifo => NewKind::Fifo,
             OpenKind::EmptyFile => NewKind::File,
-            OpenKind::Log if self.append => NewKind::File,
+            OpenKind::File | OpenKind::Device => return Ok(Status::MissingContent),
+            // CRIU creates it.
+            OpenKind::Socket => return Ok(Status::Restored),
+            OpenKind::Log if self.options.append => NewKind::File,
             OpenKind::Log => return Ok(Status::NotRequested),
             // Whatever a task is in is a directory.
             OpenKind::Unknown if holder.is_some_and(|holder| holder.is_in_it) => NewKind::Directory,
@@ -315,7 +344,12 @@ impl Planner {
         let maker = maker.ok_or_else(|| failed(Cause::system("setfsuid")(Errno::EINVAL)))?;
         let needed = Needed {
             kind,
-            mode: wanted.mode,
+            mode: wanted.mode.map(|mode| {
+                mode & match kind {
+                    NewKind::Directory => DIRECTORY_MODE,
+                    NewKind::File | NewKind::Fifo => FILE_MODE,
+                }
+            }),
             maker,
             by: Need::File(self.files.len()),
         };
@@ -351,4 +385,38 @@ impl Planner {
             self.makers.len() - 1
         })))
     }
+}
+
+/// Compares what is there with what CRIU expects (CRIU criu/files-reg.c, `open_path`): its kind, then its size, then
+/// its mode.
+fn compare(wanted: &Wanted, inode: &Inode) -> Result<Status, Cause> {
+    let needed = match wanted.kind {
+        OpenKind::Socket => return Ok(Status::Differs(Difference::InUse)),
+        // CRIU would follow it.
+        _ if inode.kind == InodeKind::Link => return Ok(Status::NotInspected(Reason::Link)),
+        OpenKind::Directory | OpenKind::SocketDirectory => Some(MountpointKind::Directory),
+        OpenKind::Fifo
+        | OpenKind::EmptyFile
+        | OpenKind::File
+        | OpenKind::Device
+        | OpenKind::Log => Some(MountpointKind::File),
+        OpenKind::Unknown => None,
+    };
+    let there = if inode.kind == InodeKind::Directory {
+        MountpointKind::Directory
+    } else {
+        MountpointKind::File
+    };
+    if let Some(needed) = needed.filter(|&needed| needed != there) {
+        return Err(Cause::WrongKind { needed });
+    }
+    let here = inode.size;
+    if let Some(recorded) = wanted.size.filter(|&recorded| recorded != here) {
+        return Ok(Status::Differs(Difference::Size { here, recorded }));
+    }
+    let here = inode.mode;
+    if let Some(recorded) = wanted.mode.filter(|&recorded| recorded != here) {
+        return Ok(Status::Differs(Difference::Mode { here, recorded }));
+    }
+    Ok(Status::Present)
 }

@@ -13,12 +13,11 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::budget::Budget;
 use super::failure::{Cause, Failure};
 use super::host_place::SourceId;
 use super::mount_tree::{Backing, Found, MountId, MountTree, Place, There};
 use super::pending::{Maker, MakerId, Need};
-use super::plan::{Origin, Plan, PlannedFile, PlannedMount, Reason, Status};
+use super::plan::{Origin, Plan, PlanOptions, PlannedFile, PlannedMount, Reason, Status};
 use super::required::InCheckpoint;
 use super::resolve::Stopped;
 use super::sources::Sources;
@@ -37,7 +36,6 @@ const MAX_MISSING_DEPTH: usize = 64;
 
 impl Plan {
     /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint needs beyond that.
-    /// `append`: also plan logs, which may not have been empty.
     ///
     /// # Errors
     ///
@@ -45,9 +43,9 @@ impl Plan {
     pub fn new(
         config: Config,
         checkpoint: &Checkpoint,
-        append: bool,
-        budget: Budget,
+        options: PlanOptions,
     ) -> Result<Self, Error> {
+        let budget = options.budget;
         let mut sources = Sources::default();
         let unreadable = |errno| Error::Unreadable {
             file: config.rootfs.clone(),
@@ -74,7 +72,7 @@ impl Plan {
             owner: config.owner,
             user: config.process.user,
             is_rootfs_read_only: config.is_rootfs_read_only,
-            append,
+            options,
         };
         for mount in config.mounts {
             planner.add(mount);
@@ -129,7 +127,7 @@ struct Planner {
     /// The container's user.
     user: User,
     is_rootfs_read_only: bool,
-    append: bool,
+    options: PlanOptions,
 }
 
 impl Planner {

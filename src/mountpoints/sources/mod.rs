@@ -228,6 +228,33 @@ impl Sources {
         }
     }
 
+    /// The inode at `path` in a source, without following symlinks; none if nothing is there, or something is in the
+    /// way.
+    ///
+    /// # Errors
+    ///
+    /// The source or a directory on the way can't be looked into.
+    pub fn inode(&mut self, source: SourceId, path: RelRef) -> Result<Option<Inode>, Cause> {
+        if self.is_pending(source) || self.cache.is_missing(source, path) {
+            return Ok(None);
+        }
+        let found = match path.split_last() {
+            None => self
+                .root(source)
+                .and_then(|root| sys::inode(root).map_err(Cause::system("fstat"))),
+            Some(_) if self.stays_in_mount(source) => self
+                .open_in(source, path, sys::open_beneath)
+                .and_then(|found| sys::inode(found.as_fd()).map_err(Cause::system("fstat"))),
+            Some((parent, name)) => self.directory(source, parent).and_then(|parent| {
+                sys::inode_in(parent, name).map_err(Cause::system("newfstatat"))
+            }),
+        };
+        match found {
+            Err(cause) if cause.is_missing() || cause.is_not_a_directory() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     /// The directory at `path` in a source, open until others push it out of the cache. For looking only: another
     /// directory may take this path, so whoever creates something reopens it.
     ///

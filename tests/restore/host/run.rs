@@ -63,7 +63,7 @@ impl Host {
     /// Restores the container; the error is what CRIU logged.
     pub fn restore(&self) -> Result<(), String> {
         let _ = fs::remove_file(Path::new(WORK).join("restore.log"));
-        let _ = fs::copy(COUNT, self.rootfs.join("count"));
+        self.put_count();
         let restore = [
             "restore",
             "--detach",
@@ -81,6 +81,11 @@ impl Host {
             .concat(),
         )
         .map_err(|said| format!("{said}\n{}", log("restore.log")))
+    }
+
+    /// Puts the file of the count where it was at the checkpoint.
+    pub fn put_count(&self) {
+        let _ = fs::copy(COUNT, self.rootfs.join("count"));
     }
 
     /// What the runtime says to CRIU of cgroups counts for more than /etc/criu/default.conf; runc

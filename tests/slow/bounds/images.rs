@@ -332,10 +332,9 @@ fn a_million_open_files_take_no_memory() {
     let dry = file_image::directory(1, "/data/directory", 0o755);
     let long = format!("/data/{}", "long/".repeat(500));
     let long = file_image::directory(1, &long, 0o755);
-    let at_the_limit = (1 << 20) / (128 + "data/directory".len()) - 1;
+    let at_the_limit = (4 << 20) / (128 + "data/directory".len()) - 1;
     for (open, count, is_considered) in [
-        (&full, (1 << 20) - 1, true),
-        (&full, 1 << 21, false),
+        (&full, 1 << 20, false),
         (&dry, at_the_limit, true),
         (&dry, 1 << 20, false),
         (&long, 1 << 14, false),
@@ -371,11 +370,18 @@ fn a_million_open_files_take_no_memory() {
 /// Each with a path of its own, and as many as may be made; and tasks for all of them.
 #[test]
 fn as_many_open_files_as_are_considered_take_64_mib() {
-    for count in [6000, 8000] {
+    for (count, has_content) in [(9000, false), (20_000, true)] {
         let world = world();
         write(&world, 12, &image(&container()));
         let files: Vec<_> = (0..count)
-            .map(|number| file_image::directory(number, &format!("/data/{number:x}"), 0o755))
+            .map(|number| {
+                let path = format!("/data/{number:x}");
+                if has_content {
+                    file_image::open(number, &path, 0o100_644, Some(1))
+                } else {
+                    file_image::directory(number, &path, 0o755)
+                }
+            })
             .collect();
         fs::write(
             world.path("images/files.img"),
