@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The heart: from the mounts of a configuration and the images of a checkpoint to the mountpoints that are
-//! missing, and from those to the mountpoints that are there.
+//! The heart: from the mounts of a configuration and the images of a checkpoint to what is missing, mountpoints and
+//! open files, and from that to what is created.
 //!
 //! [`planner`] builds the [`mount_tree`] one mount after the other, follows each destination through it
 //! ([`resolve`]) to its mountpoint in one of the [`sources`], and adds what the checkpoint needs beyond the
@@ -11,6 +11,7 @@ pub mod budget;
 pub mod create;
 pub mod diagnosis;
 pub mod failure;
+mod finding_kind;
 pub mod host_place;
 pub mod mount_tree;
 pub mod pending;

@@ -74,11 +74,12 @@ fn other_files(plan: &Plan) {
         let name = planned.name();
         let path = plan.sources.host_path(&planned.at);
         let (file, at) = (Quoted(&name), Quoted(path.as_os_str().as_bytes()));
-        about_file("none", &name, Some(&path), || match planned.status {
-            Status::NotInspected(_) => {
+        about_file("none", &name, Some(&path), || {
+            if let Status::NotInspected(_) = planned.status {
                 info!(target: TARGET, "{text} file={file} path={at}");
+            } else {
+                warn!(target: TARGET, "{text} file={file} path={at}");
             }
-            _ => warn!(target: TARGET, "{text} file={file} path={at}"),
         });
     }
     not_listed(omitted);

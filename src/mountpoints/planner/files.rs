@@ -12,11 +12,10 @@ use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind, Tasks
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::mount_tree::{Backing, There};
-use crate::mountpoints::pending::{Maker, MakerId, Need};
+use crate::mountpoints::pending::{MakerId, Need};
 use crate::mountpoints::plan::{Difference, PlannedFile, PlannedMount, Reason, Status};
 use crate::mountpoints::required::OpenFilePlace;
 use crate::mountpoints::sources::Seen;
-use crate::oci::process::User;
 use crate::path::{PATH_MAX, RelPath, RelRef};
 use crate::sys::{Inode, InodeKind, MountpointKind, NewKind};
 
@@ -355,35 +354,6 @@ impl Planner {
         };
         let at: HostPlace = wanted.source.at(wanted.at.view());
         self.missing(at.source, at.view(), existing, needed)
-    }
-
-    /// Who creates what a task holds: the task, if the container's user is root and could have become it; else the
-    /// container's user. None if the user namespace doesn't map that.
-    pub(super) fn maker(&mut self, holder: Option<&Holder>) -> Option<MakerId> {
-        let own = self.owner.on_host(&self.user)?;
-        let task = holder.and_then(|holder| holder.credentials.as_ref());
-        let task = task.filter(|_| self.user.uid == 0).and_then(|task| {
-            self.owner.on_host(&User {
-                uid: task.uid,
-                gid: task.gid,
-                groups: task.groups.clone(),
-            })
-        });
-        let maker = match task {
-            Some(task) if task.uid != own.uid => Maker::Task {
-                user: task,
-                root: Some(own),
-            },
-            task => Maker::Task {
-                user: task.unwrap_or(own),
-                root: None,
-            },
-        };
-        let known = self.makers.iter().position(|known| *known == maker);
-        Some(MakerId(known.unwrap_or_else(|| {
-            self.makers.push(maker);
-            self.makers.len() - 1
-        })))
     }
 }
 

@@ -3,6 +3,7 @@
 //! checkpoint has. Changes nothing.
 
 mod files;
+mod maker;
 mod missing;
 mod required;
 
