@@ -279,6 +279,10 @@ impl Planner {
         if path.size() >= PATH_MAX {
             return failed(RelRef::ROOT, Cause::TooLong);
         }
+        if path.is_root() && self.tree.sources.is_pending(source) {
+            // The mountpoint of an earlier mount, which will be there.
+            return Found::Settled(Ok(Status::Present));
+        }
         match self.tree.sources.inode(source, path) {
             Ok(Some(inode)) => {
                 return Found::Settled(compare(wanted, &inode).map_err(|cause| Failure {
