@@ -546,3 +546,25 @@ fn a_restore_lists_the_first_twenty() {
     assert!(hook.stderr.contains(more), "{hook:?}");
     assert!(hook.stderr.contains("50 open files missing"), "{hook:?}");
 }
+
+/// A file that is bound itself, as engines bind /etc/hosts.
+#[test]
+fn a_file_that_is_bound_is_compared_too() {
+    let mut hosts = entry(3, 1, 3, "/hosts", "/etc/hosts");
+    hosts.ext_key = Some(b"/etc/hosts".to_vec());
+    let mut mounts = container();
+    mounts.push(hosts);
+    for (size, is_fine) in [(7, true), (8, false)] {
+        let mut world = world(&mounts);
+        let host_file = world.file("hosts");
+        fs::set_permissions(host_file, fs::Permissions::from_mode(0o644)).unwrap();
+        world.directory("bundle/rootfs/data");
+        world.directory("bundle/rootfs/etc");
+        world.file("bundle/rootfs/etc/hosts");
+        world.bind("hosts", "/etc/hosts");
+        let files = [open(1, "/etc/hosts", 0o100_644, Some(size))];
+        write(&world, "files.img", &image(FILES, &files));
+        let check = call(&world, "check");
+        assert_eq!(check.status == 0, is_fine, "{check:?}");
+    }
+}

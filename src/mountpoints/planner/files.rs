@@ -7,17 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
 
 use super::Planner;
+use super::compare::compare;
 use super::missing::Needed;
 use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind, Tasks};
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::mount_tree::{Backing, There};
 use crate::mountpoints::pending::{MakerId, Need};
-use crate::mountpoints::plan::{Difference, PlannedFile, PlannedMount, Reason, Status};
+use crate::mountpoints::plan::{PlannedFile, PlannedMount, Reason, Status};
 use crate::mountpoints::required::OpenFilePlace;
 use crate::mountpoints::sources::Seen;
 use crate::path::{PATH_MAX, RelPath, RelRef};
-use crate::sys::{Inode, InodeKind, MountpointKind, NewKind};
+use crate::sys::{MountpointKind, NewKind};
 
 /// A directory's permissions and its sticky bit; never set-user-ID or set-group-ID.
 const DIRECTORY_MODE: u32 = 0o1777;
@@ -25,7 +26,7 @@ const DIRECTORY_MODE: u32 = 0o1777;
 const FILE_MODE: u32 = 0o777;
 
 /// Something that CRIU opens, where it is.
-struct Wanted {
+pub(super) struct Wanted {
     source: SourceId,
     /// Its path in the source.
     at: RelPath,
@@ -33,10 +34,10 @@ struct Wanted {
     parent: Option<usize>,
     /// Its path in the container.
     path: RelPath,
-    kind: OpenKind,
+    pub(super) kind: OpenKind,
     /// With the kind.
-    mode: Option<u32>,
-    size: Option<u64>,
+    pub(super) mode: Option<u32>,
+    pub(super) size: Option<u64>,
     /// CRIU's ID of it; none for the working directory of the configuration.
     id: Option<u32>,
     /// Whether the runtime creates it at a first start: the working directory of the configuration.
@@ -201,7 +202,8 @@ impl Planner {
     }
 
     fn wanted(&self, open: &OpenFile, place: OpenFilePlace, root: SourceId) -> Option<Wanted> {
-        let source = self.source_of(&place.at, root)?;
+        let source = self.source_of(&place.at, root);
+        let source = source.or_else(|| self.file_bound(&place))?;
         let is_compared = place.at.mount.is_some() || self.options.compare_rootfs;
         if !open.kind.can_be_created() && !is_compared {
             return None;
@@ -218,6 +220,15 @@ impl Planner {
             id: Some(open.id),
             is_of_runtime: false,
         })
+    }
+
+    /// The source of an open file that is bound itself.
+    fn file_bound(&self, place: &OpenFilePlace) -> Option<SourceId> {
+        let mount = place.at.mount.filter(|_| place.at.path.view().is_root())?;
+        match self.tree.backing(*self.ids.get(&mount)?) {
+            Backing::Source(id, MountpointKind::File) => Some(*id),
+            _ => None,
+        }
     }
 
     /// Whether a mount of the configuration, or the rootfs, is read-only.
@@ -359,38 +370,4 @@ impl Planner {
         let at: HostPlace = wanted.source.at(wanted.at.view());
         self.missing(at.source, at.view(), existing, needed)
     }
-}
-
-/// Compares what is there with what CRIU expects (CRIU criu/files-reg.c, `open_path`): its kind, then its size, then
-/// its mode.
-fn compare(wanted: &Wanted, inode: &Inode) -> Result<Status, Cause> {
-    let needed = match wanted.kind {
-        OpenKind::Socket => return Ok(Status::Differs(Difference::InUse)),
-        // CRIU would follow it.
-        _ if inode.kind == InodeKind::Link => return Ok(Status::NotInspected(Reason::Link)),
-        OpenKind::Directory | OpenKind::SocketDirectory => Some(MountpointKind::Directory),
-        OpenKind::Fifo
-        | OpenKind::EmptyFile
-        | OpenKind::File
-        | OpenKind::Device
-        | OpenKind::Log => Some(MountpointKind::File),
-        OpenKind::Unknown => None,
-    };
-    let there = if inode.kind == InodeKind::Directory {
-        MountpointKind::Directory
-    } else {
-        MountpointKind::File
-    };
-    if let Some(needed) = needed.filter(|&needed| needed != there) {
-        return Err(Cause::WrongKind { needed });
-    }
-    let here = inode.size;
-    if let Some(recorded) = wanted.size.filter(|&recorded| recorded != here) {
-        return Ok(Status::Differs(Difference::Size { here, recorded }));
-    }
-    let here = inode.mode;
-    if let Some(recorded) = wanted.mode.filter(|&recorded| recorded != here) {
-        return Ok(Status::Differs(Difference::Mode { here, recorded }));
-    }
-    Ok(Status::Present)
 }

@@ -2,6 +2,7 @@
 //! Builds the [`Plan`]: resolves every mount of the configuration to its mountpoint, then those that only the
 //! checkpoint has. Changes nothing.
 
+mod compare;
 mod files;
 mod maker;
 mod missing;

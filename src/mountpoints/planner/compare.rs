@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Compares what is on the host with what a checkpoint's tasks had open.
+
+use super::files::Wanted;
+use crate::checkpoint::OpenKind;
+use crate::mountpoints::failure::Cause;
+use crate::mountpoints::plan::{Difference, Reason, Status};
+use crate::sys::{Inode, InodeKind, MountpointKind};
+
+/// Compares what is there with what CRIU expects (CRIU criu/files-reg.c, `open_path`): its kind, then its size, then
+/// its mode.
+pub(super) fn compare(wanted: &Wanted, inode: &Inode) -> Result<Status, Cause> {
+    let needed = match wanted.kind {
+        OpenKind::Socket => return Ok(Status::Differs(Difference::InUse)),
+        // CRIU would follow it.
+        _ if inode.kind == InodeKind::Link => return Ok(Status::NotInspected(Reason::Link)),
+        OpenKind::Directory | OpenKind::SocketDirectory => Some(MountpointKind::Directory),
+        OpenKind::Fifo
+        | OpenKind::EmptyFile
+        | OpenKind::File
+        | OpenKind::Device
+        | OpenKind::Log => Some(MountpointKind::File),
+        OpenKind::Unknown => None,
+    };
+    let there = if inode.kind == InodeKind::Directory {
+        MountpointKind::Directory
+    } else {
+        MountpointKind::File
+    };
+    if let Some(needed) = needed.filter(|&needed| needed != there) {
+        return Err(Cause::WrongKind { needed });
+    }
+    let here = inode.size;
+    if let Some(recorded) = wanted.size.filter(|&recorded| recorded != here) {
+        return Ok(Status::Differs(Difference::Size { here, recorded }));
+    }
+    let here = inode.mode;
+    if let Some(recorded) = wanted.mode.filter(|&recorded| recorded != here) {
+        return Ok(Status::Differs(Difference::Mode { here, recorded }));
+    }
+    Ok(Status::Present)
+}
