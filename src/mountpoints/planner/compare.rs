@@ -1,11 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Compares what is on the host with what a checkpoint's tasks had open.
 
-use super::files::Wanted;
 use crate::checkpoint::OpenKind;
 use crate::mountpoints::failure::Cause;
+use crate::mountpoints::host_place::SourceId;
 use crate::mountpoints::plan::{Difference, Reason, Status};
+use crate::path::RelPath;
 use crate::sys::{Inode, InodeKind, MountpointKind};
+
+/// Something that CRIU opens, where it is.
+pub(super) struct Wanted {
+    pub(super) source: SourceId,
+    /// Its path in the source.
+    pub(super) at: RelPath,
+    /// The mount that it is in.
+    pub(super) parent: Option<usize>,
+    /// Its path in the container.
+    pub(super) path: RelPath,
+    pub(super) kind: OpenKind,
+    /// With the kind.
+    pub(super) mode: Option<u32>,
+    pub(super) size: Option<u64>,
+    /// CRIU's ID of it; none for the working directory of the configuration.
+    pub(super) id: Option<u32>,
+    /// Whether the runtime creates it at a first start: the working directory of the configuration.
+    pub(super) is_of_runtime: bool,
+    /// Whether the container can't write there.
+    pub(super) read_only: bool,
+}
 
 /// Compares what is there with what CRIU expects (CRIU criu/files-reg.c, `open_path`): its kind, then its size, then
 /// its mode.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
 
 use super::Planner;
-use super::compare::compare;
+use super::compare::{Wanted, compare};
 use super::missing::Needed;
 use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind, Tasks};
 use crate::mountpoints::failure::{Cause, Failure};
@@ -24,27 +24,6 @@ use crate::sys::{MountpointKind, NewKind};
 const DIRECTORY_MODE: u32 = 0o1777;
 /// The permissions of a file or FIFO.
 const FILE_MODE: u32 = 0o777;
-
-/// Something that CRIU opens, where it is.
-pub(super) struct Wanted {
-    source: SourceId,
-    /// Its path in the source.
-    at: RelPath,
-    /// The mount that it is in.
-    parent: Option<usize>,
-    /// Its path in the container.
-    path: RelPath,
-    pub(super) kind: OpenKind,
-    /// With the kind.
-    pub(super) mode: Option<u32>,
-    pub(super) size: Option<u64>,
-    /// CRIU's ID of it; none for the working directory of the configuration.
-    id: Option<u32>,
-    /// Whether the runtime creates it at a first start: the working directory of the configuration.
-    is_of_runtime: bool,
-    /// Whether the container can't write there.
-    read_only: bool,
-}
 
 /// How it stands with something that CRIU opens.
 enum Found {
