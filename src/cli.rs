@@ -162,6 +162,9 @@ pub struct Manual {
     /// it can be restored here. With plan it may stand alone, without a bundle
     #[arg(long, value_name = "PATH", value_parser = path(), conflicts_with = "images")]
     pub checkpoint: Option<PathBuf>,
+    /// The runtime that will restore: with --checkpoint, what it creates itself is no reason to fail
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub runtime: Option<Runtime>,
     /// Also create logs: files that were opened for appending alone, whose size CRIU ignores. They may
     /// not have been empty
     #[arg(long)]
@@ -173,6 +176,15 @@ pub struct Manual {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// A container runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// Before it calls CRIU, it creates the mountpoints of the configuration that are not below one of its tmpfs.
+    Runc,
+    /// It creates mountpoints in the rootfs alone.
+    Crun,
 }
 
 /// Where the configuration is.

@@ -19,6 +19,7 @@
 //!     },
 //!     images: None,
 //!     checkpoint: None,
+//!     runtime: None,
 //!     append: false,
 //!     max_inodes: None,
 //!     format: cli::Format::Text,
@@ -113,5 +114,6 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
         externals,
         failing: request.failing,
         diagnosed: request.diagnose,
+        runtime: request.runtime,
     })
 }

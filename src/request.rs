@@ -3,7 +3,7 @@
 //! who called.
 
 use crate::checkpoint::Checkpoint;
-use crate::cli::Format;
+use crate::cli::{Format, Runtime};
 use crate::mountpoints::plan::PlanOptions;
 use crate::oci::bundle::Bundle;
 
@@ -20,6 +20,8 @@ pub struct Request {
     pub failing: Failing,
     /// Whether to report if CRIU would restore this checkpoint here.
     pub diagnose: bool,
+    /// The runtime that will restore, if it is known.
+    pub runtime: Option<Runtime>,
     /// Whether to do nothing if the checkpoint's mounts don't match the bundle's: only that shows whether
     /// both belong to the same container.
     pub must_fit: bool,

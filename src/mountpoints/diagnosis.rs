@@ -12,6 +12,7 @@ use nix::errno::Errno;
 
 use super::failure::{Cause, Failure};
 pub use super::finding_kind::FindingKind;
+use super::pending::Need;
 use super::plan::{Difference, Origin, Plan, PlannedFile, PlannedMount, Status};
 use super::required::InCheckpoint;
 use crate::checkpoint::{MountImage, Namespace, OpenKind};
@@ -20,6 +21,7 @@ use crate::escape::Escaped;
 use crate::oci::config::Externals;
 use crate::oci::mount::Content;
 use crate::path::{RelPath, RelRef};
+use crate::sys::NewKind;
 
 /// Something that keeps a checkpoint from being restored, or is good to know before.
 #[derive(Clone, Copy, Debug)]
@@ -106,21 +108,27 @@ impl Finding<'_> {
     }
 }
 
-/// All findings, in the order of the configuration.
+/// All findings, in the order of the configuration. `is_runc`: runc restores, and creates most mountpoints itself.
 pub fn diagnose<'a>(
     plan: &'a Plan,
     namespaces: &'a [Namespace],
     externals: &Externals,
+    is_runc: bool,
 ) -> Vec<Finding<'a>> {
+    let by_runc = if is_runc {
+        of_runc(plan)
+    } else {
+        BTreeSet::new()
+    };
     let mut all = Vec::new();
-    for planned in &plan.mounts {
+    for (index, planned) in plan.mounts.iter().enumerate() {
         let about = About::Planned(planned);
         let is_there = planned.in_checkpoint != InCheckpoint::No;
         // CRIU doesn't ask for a mountpoint that no mount of the checkpoint is on. But the runtime opens the
         // source of every mount of the configuration.
         let of_runtime = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
         if is_there || planned.status.failure().is_some_and(of_runtime) {
-            let kind = of_mountpoint(planned);
+            let kind = of_mountpoint(planned).filter(|_| !by_runc.contains(&index));
             all.extend(kind.map(|kind| Finding { kind, plan, about }));
         }
         if !is_there {
@@ -130,7 +138,7 @@ pub fn diagnose<'a>(
     }
     for planned in plan.files.iter().filter(|planned| planned.is_held) {
         let about = About::File(planned);
-        let kind = of_open_file(planned);
+        let kind = of_open_file(planned).filter(|_| !is_of_mount(plan, planned, &by_runc));
         all.extend(kind.map(|kind| Finding { kind, plan, about }));
     }
     let unmapped = unmapped(plan, namespaces, externals);
@@ -140,6 +148,39 @@ pub fn diagnose<'a>(
         about: About::Image(mount),
     }));
     all
+}
+
+/// The mounts of the configuration whose missing mountpoints runc creates before it calls CRIU: all but those of
+/// cgroups, and those below one of its tmpfs by name (runc libcontainer/criu_linux.go, `prepareCriuRestoreMounts`).
+fn of_runc(plan: &Plan) -> BTreeSet<usize> {
+    let destination = |planned: &PlannedMount| planned.mount.destination.as_ref().ok().cloned();
+    let is_configured = |planned: &&PlannedMount| planned.origin == Origin::Configuration;
+    let configured = || plan.mounts.iter().filter(is_configured);
+    let tmpfs = configured().filter(|planned| planned.mount.file_system == "tmpfs");
+    let tmpfs: BTreeSet<RelPath> = tmpfs.filter_map(destination).collect();
+    let is_created = |planned: &PlannedMount| {
+        let is_missing = matches!(planned.status, Status::Missing(_));
+        let Some(at) = destination(planned).filter(|_| is_missing) else {
+            return false;
+        };
+        let mut above = at.view().ancestors().skip(1);
+        planned.mount.file_system != "cgroup" && !above.any(|path| tmpfs.contains(path.as_bytes()))
+    };
+    let configured = configured().enumerate();
+    let created = configured.filter(|(_, planned)| is_created(planned));
+    created.map(|(index, _)| index).collect()
+}
+
+/// Whether a missing directory is created with the mountpoint of one of these mounts, and with the recorded mode.
+fn is_of_mount(plan: &Plan, planned: &PlannedFile, mounts: &BTreeSet<usize>) -> bool {
+    let Status::Missing(missing) = &planned.status else {
+        return false;
+    };
+    let inode = plan.pending.upwards(missing.inode).next();
+    inode.is_some_and(|inode| {
+        let is_needed = matches!(inode.need, Need::Mount(mount) if mounts.contains(&mount));
+        is_needed && inode.kind == NewKind::Directory && inode.mode() == 0o755
+    })
 }
 
 /// Whether CRIU is certain to fail because of this mount. Only a mount that the checkpoint has in that very place

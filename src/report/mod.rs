@@ -14,7 +14,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Namespace;
-use crate::cli::Format;
+use crate::cli::{Format, Runtime};
 use crate::error::Error;
 use crate::mountpoints::diagnosis::{Finding, diagnose, is_fatal};
 use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
@@ -34,6 +34,7 @@ pub struct Report {
     pub(crate) externals: Externals,
     pub(crate) failing: Failing,
     pub(crate) diagnosed: bool,
+    pub(crate) runtime: Option<Runtime>,
 }
 
 impl Report {
@@ -89,7 +90,8 @@ impl Report {
 
     /// What keeps the checkpoint from being restored here, and what is good to know.
     fn findings(&self) -> Vec<Finding<'_>> {
-        diagnose(&self.plan, &self.namespaces, &self.externals)
+        let is_runc = self.runtime == Some(Runtime::Runc);
+        diagnose(&self.plan, &self.namespaces, &self.externals, is_runc)
     }
 
     /// Writes the report: the failures to the log in any case, the rest to `sink`.

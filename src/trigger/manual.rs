@@ -39,6 +39,7 @@ pub fn request(view: View, options: &Manual) -> Result<Option<Request>, Error> {
         mode,
         failing,
         diagnose: options.checkpoint.is_some(),
+        runtime: options.runtime,
         must_fit: false,
         sink: Sink::Stdout(view, options.format),
     }))

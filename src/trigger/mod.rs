@@ -33,6 +33,7 @@ fn restore_request(bundle: Bundle, images: Option<ImageDirectory>, must_fit: boo
         mode: Mode::Create,
         failing: Failing::CriuFails,
         diagnose: false,
+        runtime: None,
         must_fit,
         sink: Sink::Log,
     }

@@ -201,3 +201,55 @@ fn what_criu_may_get_by_without_fails_no_restore() {
     fs::create_dir(world.path("gone")).unwrap();
     assert_eq!(status(&world, &[gone]), 0);
 }
+
+/// runc creates the mountpoints of the configuration before it calls CRIU, but not those below a tmpfs by name; and
+/// none of those that only the checkpoint has.
+#[test]
+fn what_runc_creates_itself_is_no_reason_to_fail() {
+    let key = |id, parent, at: &str| external(id, parent, "/n", at, at);
+    for (volume, only_checkpoint, reasons) in [
+        ("/data", false, [0, 1]),
+        ("/run/data", false, [1, 1]),
+        ("/data", true, [1, 2]),
+    ] {
+        let mut world = World::new();
+        for path in ["vol", "n", "bundle/rootfs/data", "bundle/rootfs/run/data"] {
+            world.directory(path);
+        }
+        world.tmpfs("/run");
+        world.bind("vol", volume);
+        let nested = format!("{volume}/nested");
+        world.bind("n", &nested);
+        let mut mounts = vec![
+            entry(1, 0, 1, "/rootfs", "/"),
+            entry(2, 1, 2, "/", "/run"),
+            key(3, if volume == "/data" { 1 } else { 2 }, volume),
+            key(4, 3, &nested),
+        ];
+        if only_checkpoint {
+            mounts.push(entry(5, 3, 9, "/", &format!("{volume}/own")));
+        }
+        checkpoint(&world, &mounts);
+        let (bundle, images) = (world.bundle(), world.path("bundle/checkpoint"));
+        let images = images.to_str().unwrap();
+        for (runtime, reasons) in ["runc", "crun"].into_iter().zip(reasons) {
+            let call = ["check", "--checkpoint", images, "--bundle", &bundle];
+            let ended = premount(
+                &[&call[..], &["--runtime", runtime, "--format", "json"]].concat(),
+                b"",
+                &[],
+            );
+            let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+            let findings = report["findings"].as_array().unwrap();
+            let missing = findings
+                .iter()
+                .filter(|found| found["kind"] == "missing-mountpoint");
+            assert_eq!(missing.count(), reasons, "{runtime} {volume}: {ended:?}");
+            assert_eq!(
+                ended.status == 0,
+                reasons == 0,
+                "{runtime} {volume}: {ended:?}"
+            );
+        }
+    }
+}

@@ -106,8 +106,8 @@ fn verdict(
         reset(container);
     }
     let mut done = vec![format!("fresh: {is_fresh}, sockets kept: {keeps_sockets}")];
-    // Before premount is called or after it. runc makes most mountpoints itself, which `check` doesn't know.
-    let comes_after = choices.below(2) == 0 && runtime == Runtime::Crun;
+    // Before premount is called or after it.
+    let comes_after = choices.below(2) == 0;
     let damages = choices.below(4);
     let mut damage_all = |done: &mut Vec<String>| {
         for _ in 0..damages {
@@ -127,7 +127,7 @@ fn verdict(
         done.push("after apply".to_owned());
         damage_all(&mut done);
     }
-    let check = by_hand(&["check", "--checkpoint", IMAGES]);
+    let check = by_hand(&["check", "--checkpoint", IMAGES, "--runtime", runtime.name()]);
     let restored = host.restore();
     after(&host);
     let is_right = (check.status == 0) == restored.is_ok();
