@@ -68,7 +68,7 @@ pub enum OpenKind {
     Log,
     /// A device.
     Device,
-    /// The name of a socket, where nothing may be: CRIU creates it.
+    /// The name of a socket, where nothing else may be: CRIU creates it.
     Socket,
     /// The checkpoint doesn't tell.
     Unknown,

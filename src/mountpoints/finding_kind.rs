@@ -108,7 +108,8 @@ impl FindingKind {
                  skip-file-rwx-check only the permissions may differ)"
             }
             Self::AddressInUse => {
-                "a task of the checkpoint has bound a socket to this name, and something is there: remove it"
+                "a task of the checkpoint has bound a socket to this name, and something that is no socket is there: \
+                 remove it"
             }
         }
     }

@@ -152,7 +152,7 @@ pub enum Difference {
         /// The mode in the checkpoint.
         recorded: u32,
     },
-    /// CRIU binds a socket here, and the name is in use.
+    /// CRIU binds a socket here, and something that is no socket has the name.
     InUse,
 }
 
@@ -163,7 +163,7 @@ impl Display for Difference {
             Self::Mode { here, recorded } => {
                 write!(out, "mode 0{here:o} here, 0{recorded:o} recorded")
             }
-            Self::InUse => out.write_str("the name of a socket, and in use"),
+            Self::InUse => out.write_str("the name of a socket, and in use by something else"),
         }
     }
 }

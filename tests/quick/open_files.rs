@@ -568,3 +568,13 @@ fn a_file_that_is_bound_is_compared_too() {
         assert_eq!(check.status == 0, is_fine, "{check:?}");
     }
 }
+
+/// CRIU removes a socket that has the name, and nothing else.
+#[test]
+fn a_socket_that_is_left_is_no_obstacle() {
+    let world = with_files(&[socket(1, "/data/s")]);
+    world.directory("bundle/rootfs/data");
+    let _left = std::os::unix::net::UnixListener::bind(world.path("vol/s")).unwrap();
+    let check = call(&world, "check");
+    assert_eq!(check.status, 0, "{check:?}");
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Compares what is on the host with what a checkpoint's tasks had open.
 
+use nix::libc::{S_IFMT, S_IFSOCK};
+
 use crate::checkpoint::OpenKind;
 use crate::mountpoints::failure::Cause;
 use crate::mountpoints::host_place::SourceId;
@@ -33,6 +35,8 @@ pub(super) struct Wanted {
 /// its mode.
 pub(super) fn compare(wanted: &Wanted, inode: &Inode) -> Result<Status, Cause> {
     let needed = match wanted.kind {
+        // CRIU removes a socket that has the name (CRIU criu/sk-unix.c, `unlink_sk`).
+        OpenKind::Socket if inode.mode & S_IFMT == S_IFSOCK => return Ok(Status::Present),
         OpenKind::Socket => return Ok(Status::Differs(Difference::InUse)),
         // CRIU would follow it.
         _ if inode.kind == InodeKind::Link => return Ok(Status::NotInspected(Reason::Link)),
