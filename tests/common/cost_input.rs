@@ -233,8 +233,8 @@ fn open_files(world: &World, mounts: &[u8]) -> Vec<u8> {
     }
     files.push(file_image::open(60, "/dev/null", 0o20_666, None));
     files.push(file_image::directory(61, "/", 0o755));
-    files.push(file_image::directory(62, "/data/work", 0o755));
-    files.push(file_image::open(63, "/data/work/log", 0o100_640, None));
+    files.push(file_image::directory(62, "/data/app", 0o755));
+    files.push(file_image::open(63, "/data/app/log", 0o100_640, None));
     files.push(file_image::socket(64, "/run/app/socket"));
     if let Some(log) = files.get_mut(62).and_then(|log| log.reg.as_mut()) {
         log.flags = 0o2001; // O_WRONLY | O_APPEND
@@ -247,8 +247,8 @@ fn open_files(world: &World, mounts: &[u8]) -> Vec<u8> {
             socket.mnt_id = Some(id);
         }
     }
-    world.directory("host/srv/volumes/data/work");
-    world.file("host/srv/volumes/data/work/log");
+    world.directory("host/srv/volumes/data/app");
+    world.file("host/srv/volumes/data/app/log");
     world.directory("bundle/rootfs/run/app");
     file_image::image(file_image::FILES, &files)
 }

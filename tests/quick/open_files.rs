@@ -231,7 +231,7 @@ fn the_annotation_asks_for_logs_in_a_restore() {
 
 #[test]
 fn the_working_directory_of_the_configuration_is_made_as_at_a_first_start() {
-    for cwd in ["/data/work/deep", "/data/./work//deep/", "/link/work/deep"] {
+    for cwd in ["/data/app/deep", "/data/./app//deep/", "/link/app/deep"] {
         let mut world = World::new();
         world.directory("vol");
         world.directory("bundle/rootfs/data");
@@ -242,11 +242,11 @@ fn the_working_directory_of_the_configuration_is_made_as_at_a_first_start() {
         assert_eq!(check.status, 1, "{check:?}");
         let applied = world.premount("apply");
         assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
-        assert_eq!(world.tree("vol"), ["d work", "d work/deep"], "{cwd}");
+        assert_eq!(world.tree("vol"), ["d app", "d app/deep"], "{cwd}");
         assert_eq!(world.premount("check").status, 0);
     }
     // On the container's own tmpfs, relative, the root, or where a file is.
-    for cwd in ["/tmp/x", "work", "/", "/data/file/x"] {
+    for cwd in ["/tmp/x", "app", "/", "/data/file/x"] {
         let mut world = World::new();
         world.directory("bundle/rootfs/tmp");
         world.directory("bundle/rootfs/data");
@@ -265,12 +265,12 @@ fn the_working_directory_of_the_configuration_is_made_as_at_a_first_start() {
 #[test]
 fn a_working_directory_that_the_checkpoint_has_elsewhere_is_not_made() {
     let mut entries = container();
-    entries.push(entry(3, 2, 9, "/", "/data/work"));
+    entries.push(entry(3, 2, 9, "/", "/data/app"));
     let world = world(&entries);
-    configure(&world, &json!({"process": {"cwd": "/data/work/deep"}}));
+    configure(&world, &json!({"process": {"cwd": "/data/app/deep"}}));
     let applied = call(&world, "apply");
     assert_eq!((applied.status, applied.stderr.as_str()), (0, ""));
-    assert_eq!(world.tree("vol"), ["d work", "f file"]);
+    assert_eq!(world.tree("vol"), ["d app", "f file"]);
 }
 
 #[test]

@@ -33,10 +33,10 @@ struct DockerCase {
 const CASES: &[DockerCase] = &[
     DockerCase {
         name: "a_working_directory_in_a_volume",
-        options: &["--workdir=/data/work/deep", "--volume=/w/volume:/data"],
+        options: &["--workdir=/data/app/deep", "--volume=/w/volume:/data"],
         script: "",
         says: "Can't open cwd",
-        made: &[("work", true), ("work/deep", true)],
+        made: &[("app", true), ("app/deep", true)],
     },
     DockerCase {
         name: "a_volume_in_a_volume_in_run_with_read_only",

@@ -69,10 +69,10 @@ const NOTHING: Case = Case {
 const CASES: &[Case] = &[
     Case {
         name: "the_working_directory_of_the_configuration",
-        cwd: "/data/work/deep",
+        cwd: "/data/app/deep",
         made: &[
-            ("work", DIRECTORY | 0o755, 0),
-            ("work/deep", DIRECTORY | 0o755, 0),
+            ("app", DIRECTORY | 0o755, 0),
+            ("app/deep", DIRECTORY | 0o755, 0),
         ],
         ..NOTHING
     },
@@ -120,11 +120,11 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a_working_directory_that_only_the_checkpoint_has",
-        cwd: "/data/work/deep",
+        cwd: "/data/app/deep",
         restored_cwd: Some("/"),
         made: &[
-            ("work", DIRECTORY | 0o755, 0),
-            ("work/deep", DIRECTORY | 0o755, 0),
+            ("app", DIRECTORY | 0o755, 0),
+            ("app/deep", DIRECTORY | 0o755, 0),
         ],
         ..NOTHING
     },
@@ -150,7 +150,7 @@ const CASES: &[Case] = &[
         name: "in_a_user_namespace",
         runtimes: &[Runtime::Runc],
         first_id: 100_000,
-        cwd: "/data/work",
+        cwd: "/data/app",
         holders: &[&[
             "mkdir:/data/x/y:700",
             "cd:/data/x/y",
@@ -158,7 +158,7 @@ const CASES: &[Case] = &[
             "empty:/data/x/e:640",
         ]],
         made: &[
-            ("work", DIRECTORY | 0o755, 100_000),
+            ("app", DIRECTORY | 0o755, 100_000),
             ("x", DIRECTORY | 0o755, 100_000),
             ("x/y", DIRECTORY | 0o700, 100_000),
             ("x/f", FIFO | 0o600, 100_000),

@@ -171,15 +171,15 @@ fn the_working_directory_of_the_configuration_is_the_roots() {
         return;
     }
     let files = [
-        directory(1, "/data/work", 0o1777),
-        file(1, "/data/work/f", 0o600),
+        directory(1, "/data/app", 0o1777),
+        file(1, "/data/app/f", 0o600),
     ];
     let here = Checkpointed::new(0, (0, 0, 0o755), (1000, 1000, &[]), &files);
-    here.configure(&json!({"process": {"cwd": "/data/work", "user": {"uid": 0, "gid": 0}}}));
+    here.configure(&json!({"process": {"cwd": "/data/app", "user": {"uid": 0, "gid": 0}}}));
     let applied = here.apply();
     assert_eq!(applied.status, 0, "{applied:?}");
-    assert_eq!(here.made("work"), Some((0o1777, 0, 0)));
-    assert_eq!(here.made("work/f"), Some((0o600, 1000, 1000)));
+    assert_eq!(here.made("app"), Some((0o1777, 0, 0)));
+    assert_eq!(here.made("app/f"), Some((0o600, 1000, 1000)));
 }
 
 /// A mount that is the workload's own was made by the container's user; one of the configuration, by the
@@ -253,11 +253,11 @@ fn a_checkpoint_gives_a_user_no_more_than_the_user_had() {
     let files = [
         directory(1, "/data/evil", 0o777),
         directory(2, "/data/evil/d", 0o755),
-        directory(3, "/data/work", 0o1777),
-        file(4, "/data/work/f", 0o600),
+        directory(3, "/data/app", 0o1777),
+        file(4, "/data/app/f", 0o600),
     ];
     let here = Checkpointed::new(1000, (0, 0, 0o755), (1000, 1000, &[]), &files);
-    here.configure(&json!({"process": {"cwd": "/data/work", "user": {"uid": 1000, "gid": 1000}}}));
+    here.configure(&json!({"process": {"cwd": "/data/app", "user": {"uid": 1000, "gid": 1000}}}));
     let mut mounts = container();
     let mut external = entry(3, 2, 9, "/.empty-directory", "/data/evil/p");
     external.ext_key = Some(b"/x/.empty-directory".to_vec());
@@ -267,6 +267,6 @@ fn a_checkpoint_gives_a_user_no_more_than_the_user_had() {
     assert_eq!(applied.status, 1, "{applied:?}");
     assert_eq!(here.made("evil"), None, "{applied:?}");
     // Only root could have changed the mode of what the runtime made.
-    assert_eq!(here.made("work"), Some((0o1755, 0, 0)), "{applied:?}");
-    assert_eq!(here.made("work/f"), None);
+    assert_eq!(here.made("app"), Some((0o1755, 0, 0)), "{applied:?}");
+    assert_eq!(here.made("app/f"), None);
 }

@@ -153,8 +153,8 @@ pub const CASES: &[PodmanCase] = &[
     WORKLOAD,
     PodmanCase {
         name: "a_working_directory_in_a_volume",
-        options: &["--workdir=/data/work/deep", "--volume=/w/volume:/data"],
-        mountpoint: Mountpoint::Directory("work/deep"),
+        options: &["--workdir=/data/app/deep", "--volume=/w/volume:/data"],
+        mountpoint: Mountpoint::Directory("app/deep"),
         fails_without: BOTH,
         says: "Can't open cwd",
         ..NOTHING
