@@ -71,14 +71,14 @@ fn checkpoints(criterion: &mut Criterion) {
     }];
     let namespaces = [parse()];
     assert_eq!(
-        compare(&namespaces, &[], &known, &[], 10_000)
+        compare(&namespaces, &[], None, &known, &[], 10_000)
             .required
             .unwrap()
             .len(),
         10_000
     );
     criterion.bench_function("images, 10,000 mounts: required mountpoints", |bencher| {
-        bencher.iter(|| compare(black_box(&namespaces), &[], &known, &[], 10_000));
+        bencher.iter(|| compare(black_box(&namespaces), &[], None, &known, &[], 10_000));
     });
 }
 

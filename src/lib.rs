@@ -115,5 +115,6 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
         failing: request.failing,
         diagnosed: request.diagnose,
         runtime: request.runtime,
+        ignores_files: matches!(checkpoint.files, OpenFiles::Unusable(_)),
     })
 }

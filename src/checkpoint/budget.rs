@@ -22,6 +22,8 @@ const OPEN_FILES: usize = 1 << 20;
 const OPEN_FILE_NAMES: usize = 4 << 20;
 /// Memory for an open file besides its path.
 const OPEN_FILE: usize = 128;
+/// Memory for the ID of a FIFO, or of a deleted file.
+const OPEN_FILE_ID: usize = 32;
 /// Maximum bytes of mount entries: premount reads all of an entry, but keeps only what it needs.
 const BYTES: usize = 64 << 20;
 
@@ -104,8 +106,16 @@ impl Budget {
 
     /// Counts an open file that is kept.
     pub(super) fn name_of_open_file(&mut self, path: &RelPath, file: &Path) -> Result<(), Error> {
+        self.take_open_file_names(OPEN_FILE + path.as_bytes().len(), file)
+    }
+
+    /// Counts a FIFO or a deleted file, of which only the ID is kept.
+    pub(super) fn id_of_open_file(&mut self, file: &Path) -> Result<(), Error> {
+        self.take_open_file_names(OPEN_FILE_ID, file)
+    }
+
+    fn take_open_file_names(&mut self, size: usize, file: &Path) -> Result<(), Error> {
         let (left, limit) = (&mut self.open_file_names, OPEN_FILE_NAMES);
-        let size = OPEN_FILE + path.as_bytes().len();
         take(left, size, file, limit, "bytes of names of open files")
     }
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the tasks of a checkpoint hold open by path: from `files.img`, or from the images that CRIU had for
 //! each kind before (CRIU images/fdinfo.proto, regfile.proto, fifo.proto, sk-unix.proto, fsnotify.proto).
-//!
 
 mod messages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 use std::path::Path;
+
+use nix::libc::{
+    O_ACCMODE, O_APPEND, O_DIRECTORY, O_WRONLY, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG,
+};
 
 use super::Budget;
 use super::image::{Entries, Entry, FilesImage, Image};
@@ -16,9 +19,6 @@ use crate::path::RelPath;
 use messages::{
     FanotifyFile, FanotifyMark, Fifo, File, Handle, InotifyFile, InotifyWatch, Regular, Remap,
     Socket,
-};
-use nix::libc::{
-    O_ACCMODE, O_APPEND, O_DIRECTORY, O_WRONLY, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG,
 };
 
 /// Maximum bytes in one entry: a path has at most `PATH_MAX`, but one inotify file can have thousands of
@@ -139,14 +139,24 @@ impl Files {
     ) -> Result<(), Error> {
         let mut entries = Entries::new(image, Image::Files(kind), file, MAX_ENTRY)?;
         let mut entry = M::default();
+        let mut ids = self.ids();
         while entries.next(&mut entry, |size| budget.open_file(size, file))? {
             let before = self.all.len();
             add(self, &entry);
             for open in self.all.iter().skip(before) {
                 budget.name_of_open_file(&open.path, file)?;
             }
+            if self.ids() > ids {
+                ids = self.ids();
+                budget.id_of_open_file(file)?;
+            }
         }
         Ok(())
+    }
+
+    /// How many IDs are kept besides those of the open files.
+    fn ids(&self) -> usize {
+        self.fifos.len() + self.deleted.len()
     }
 
     /// All that CRIU opens where the tasks had it open, each path once.

@@ -54,7 +54,7 @@ pub enum OpenFiles {
     /// The checkpoint has no image of open files.
     #[default]
     None,
-    /// All that premount can make, in the order of the mounts and paths.
+    /// All of it, in the order of the mounts and paths.
     Known(Vec<OpenFile>),
     /// The images can't be read, or are invalid.
     Unusable(Error),

@@ -11,6 +11,10 @@ const BEYOND: usize = 10_000;
 const LINES: usize = 10_000;
 const BYTES: usize = 4 << 20;
 
+/// Maximum bytes in the paths of a checkpoint's open files in the container's view, and in those on the host.
+/// Short names can lead to long paths: through links, or in a mount that shows a directory far down.
+pub const OPEN_FILE_PATHS: usize = 4 << 20;
+
 /// How much one call may create.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {

@@ -50,8 +50,10 @@ pub struct Plan {
     /// The checkpoint needs more inodes, or has more mounts, beyond the configuration than this limit: none
     /// of them is planned.
     pub over_limit: Option<usize>,
-    /// The checkpoint's tasks hold more files, or need more inodes for them, than this limit: none of them is
-    /// planned.
+    /// The checkpoint's tasks hold more files, or need more inodes for them, than this limit, or have paths longer
+    /// than [`OPEN_FILE_PATHS`]: none of them is planned.
+    ///
+    /// [`OPEN_FILE_PATHS`]: super::budget::OPEN_FILE_PATHS
     pub files_over_limit: Option<usize>,
 }
 
@@ -165,13 +167,6 @@ impl Display for Difference {
             }
             Self::InUse => out.write_str("the name of a socket, and in use by something else"),
         }
-    }
-}
-
-impl Difference {
-    /// Whether CRIU accepts it with its option `skip-file-rwx-check`.
-    pub fn is_of_permissions(self) -> bool {
-        matches!(self, Self::Mode { here, recorded } if here & !0o777 == recorded & !0o777)
     }
 }
 

@@ -3,6 +3,7 @@
 //! place in it. `serde_json` limits the depth of the values that are used; an ignored value takes one byte of
 //! memory per level.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -83,6 +84,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         deserializer.deserialize_map(Fields(PhantomData))
     }
 }
+
+/// A string, borrowed if it has no escapes. Serde borrows a `Cow` in a struct, but not one in an `Option`.
+#[derive(Debug, Deserialize)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// A list whose errors name the index of the element.
 #[derive(Debug)]

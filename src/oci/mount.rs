@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A mount of the configuration, checked and classified by what it mounts.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
+use super::json::Text;
 use crate::path::{NotAPath, RelPath};
 use crate::sys::kernel_fs::is_kernel_fs;
 
@@ -73,10 +73,6 @@ pub(super) struct RawMount<'a> {
     source: Option<Text<'a>>,
     options: Option<Options>,
 }
-
-/// A string, borrowed if it has no escapes. Serde borrows a `Cow` in a struct, but not one in an `Option`.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The mount options that premount knows.
 #[derive(Default)]

@@ -2,12 +2,11 @@
 //! The container's process, as far as it decides what is created and by whom (runtime-spec config.md,
 //! "Process").
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
-use super::json::Object;
+use super::json::{Object, Text};
 use crate::path::RelPath;
 
 /// A user with its groups, by their IDs in the container (runtime-spec config.md, "User") or on the host.
@@ -40,9 +39,6 @@ pub(super) struct RawProcess<'a> {
     user: Option<Object<RawUser>>,
     capabilities: Option<Object<RawCapabilities>>,
 }
-
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -7,7 +7,8 @@ use crate::error::shown;
 use crate::escape::Escaped;
 use crate::mountpoints::diagnosis::Finding;
 
-pub(super) fn text(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+/// Writes the findings, and the verdict, which is open if a part of the checkpoint was not considered.
+pub(super) fn text(findings: &[Finding], is_partial: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     for finding in findings {
         let (path, message) = (finding.path(), finding.kind.message());
@@ -22,6 +23,10 @@ pub(super) fn text(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> 
     }
     let fatal = findings.iter().filter(|finding| finding.kind.is_fatal());
     match fatal.count() {
+        0 if is_partial => writeln!(
+            out,
+            "It is unknown whether this checkpoint can be restored here: a part of it is not considered."
+        ),
         0 => writeln!(out, "This checkpoint can be restored here."),
         1 => writeln!(
             out,

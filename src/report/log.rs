@@ -9,6 +9,7 @@ use super::Report;
 use super::summary::Summary;
 use crate::escape::Quoted;
 use crate::log::{TARGET, about_file, about_mount};
+use crate::mountpoints::budget::OPEN_FILE_PATHS;
 use crate::mountpoints::diagnosis::{FindingKind, of_open_file};
 use crate::mountpoints::plan::{Plan, PlannedFile, Reason, Status};
 use crate::oci::config::APPEND_ANNOTATION;
@@ -171,8 +172,9 @@ pub(super) fn over_limit(plan: &Plan) {
     if let Some(limit) = plan.files_over_limit {
         warn!(
             target: TARGET,
-            "the checkpoint's tasks hold more than {limit} directories, FIFOs and empty files open, or need \
-             more than {limit} inodes for them: none of them is created"
+            "the checkpoint's tasks hold more than {limit} directories, FIFOs and empty files open, need more \
+             than {limit} inodes for them, or reach them by paths of more than {OPEN_FILE_PATHS} bytes: none of \
+             them is created"
         );
     }
 }

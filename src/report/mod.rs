@@ -35,6 +35,8 @@ pub struct Report {
     pub(crate) failing: Failing,
     pub(crate) diagnosed: bool,
     pub(crate) runtime: Option<Runtime>,
+    /// Whether the images of open files can't be used.
+    pub(crate) ignores_files: bool,
 }
 
 impl Report {
@@ -46,13 +48,13 @@ impl Report {
         {
             return true;
         }
-        let is_over = plan.over_limit.is_some() || plan.files_over_limit.is_some();
+        let is_over = self.is_over();
         match self.failing {
             Failing::CriuFails => false,
             Failing::NotCreated => is_over,
             // A whole checkpoint tells more than its mountpoints alone.
             Failing::Missing if self.diagnosed => {
-                is_over
+                self.is_partial()
                     || self
                         .findings()
                         .iter()
@@ -73,6 +75,16 @@ impl Report {
                 is_over || statuses.any(is_missing)
             }
         }
+    }
+
+    /// Whether the checkpoint needs more than may be created.
+    fn is_over(&self) -> bool {
+        self.plan.over_limit.is_some() || self.plan.files_over_limit.is_some()
+    }
+
+    /// Whether a part of the checkpoint is not considered: then nobody knows if CRIU restores it.
+    fn is_partial(&self) -> bool {
+        self.is_over() || self.ignores_files
     }
 
     /// Whether a mount has failed, and the request with it. What the checkpoint doesn't mount needs no
@@ -114,7 +126,9 @@ impl Report {
                 (Format::Text, View::Plan) => tree::plan(&self.plan, output::is_colourful(), out)?,
                 (Format::Text, View::Created | View::Missing) => list::report(view, self, out)?,
             }
-            findings.map_or(Ok(()), |findings| findings::text(findings, out))
+            findings.map_or(Ok(()), |findings| {
+                findings::text(findings, self.is_partial(), out)
+            })
         });
         told.map_err(|error| match view {
             View::Plan | View::Missing => error,

@@ -49,7 +49,7 @@ fn the_image_of_a_real_checkpoint_by_crio_wants_nothing_that_its_configuration_d
             parent: parent(path),
         })
         .collect();
-    let required = compare(&[namespace], &[], &known, &[], 100)
+    let required = compare(&[namespace], &[], None, &known, &[], 100)
         .required
         .unwrap();
     assert!(required.is_empty(), "{required:?}");

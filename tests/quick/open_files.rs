@@ -392,6 +392,14 @@ fn hostile_files_do_no_harm() {
         let said = "what the checkpoint's tasks hold open is not considered: ";
         assert!(applied.stderr.contains(said), "{applied:?}");
         assert_eq!(world.tree("vol"), ["d x", "f file"]);
+        // CRIU may fail of what premount doesn't see.
+        let images = world.path("images");
+        let images = images.to_str().unwrap();
+        let whole = ["check", "--checkpoint", images, "--bundle", &world.bundle()];
+        let checked = premount(&whole, b"", &[]);
+        assert_eq!(checked.status, 1, "{checked:?}");
+        assert!(checked.stdout.contains("\nIt is unknown"), "{checked:?}");
+        assert!(checked.stderr.contains(said), "{checked:?}");
     }
 }
 

@@ -10,6 +10,7 @@ use super::Planner;
 use super::compare::{Wanted, compare};
 use super::missing::Needed;
 use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind, Tasks};
+use crate::mountpoints::budget::OPEN_FILE_PATHS;
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::mount_tree::{Backing, There};
@@ -84,17 +85,18 @@ impl Planner {
     }
 
     /// The mountpoints of the binds of the configuration, in the container's view.
-    fn binds(&self) -> BTreeSet<Vec<u8>> {
+    fn binds(&self) -> BTreeSet<&[u8]> {
         let of_bind = |planned: &&PlannedMount| planned.mount.source().is_some();
         let binds = self.mounts.iter().filter(of_bind);
         let resolved = binds.filter_map(|planned| planned.resolved.as_ref());
-        resolved.map(|path| path.as_bytes().to_vec()).collect()
+        resolved.map(RelPath::as_bytes).collect()
     }
 
-    /// What a checkpoint's tasks hold open. The name of a socket is as it was bound; all others are free of links.
-    pub(super) fn open_files(&mut self, checkpoint: &Checkpoint) -> Vec<OpenFile> {
+    /// What a checkpoint's tasks hold open; None if that exceeds the limit. The name of a socket is as it was bound;
+    /// all others are free of links.
+    pub(super) fn open_files(&mut self, checkpoint: &Checkpoint) -> Option<Vec<OpenFile>> {
         let OpenFiles::Known(files) = &checkpoint.files else {
-            return Vec::new();
+            return Some(Vec::new());
         };
         let mut files: Vec<OpenFile> = if self.options.compare_rootfs {
             files.clone()
@@ -107,6 +109,7 @@ impl Planner {
             };
             files.iter().filter(is_wanted).cloned().collect()
         };
+        let mut bytes = OPEN_FILE_PATHS;
         for open in &mut files {
             let (directory, name) = match (open.kind, open.path.view().split_last()) {
                 (OpenKind::SocketDirectory, _) => (open.path.view(), None),
@@ -118,34 +121,34 @@ impl Planner {
                 if let Some(name) = name {
                     resolved.push(name);
                 }
+                bytes = bytes.checked_sub(resolved.view().size())?;
                 open.path = resolved;
             }
         }
-        files
+        Some(files)
     }
 
-    /// Plans what a checkpoint's tasks hold open, at these places; if it `has_cwd`, the last is the working directory
-    /// of the configuration. Returns whether that exceeds the limit: nothing is planned then.
+    /// Plans the working directory of the configuration, and what a checkpoint's tasks hold open, at these places.
+    /// Returns whether the latter exceeds the limit, as it does if there are no `files`: none of it is planned then.
     pub(super) fn add_open_files(
         &mut self,
         tasks: &Tasks,
-        mut files: Vec<OpenFile>,
-        has_cwd: bool,
-        mut places: Vec<Option<OpenFilePlace>>,
+        cwd: Option<(OpenFile, OpenFilePlace)>,
+        files: Option<(Vec<OpenFile>, Vec<Option<OpenFilePlace>>)>,
         root: SourceId,
         most: usize,
     ) -> bool {
+        let is_over = files.is_none();
         let mut wanted = Vec::new();
-        if let Some(cwd) = if has_cwd { files.pop() } else { None } {
-            // None where CRIU restores it: nobody needs it on the host.
-            let place = places.pop().flatten();
-            let found = place.and_then(|place| self.wanted(&cwd, place, root));
+        if let Some((cwd, place)) = cwd {
+            let found = self.wanted(&cwd, place, root);
             wanted.extend(found.map(|wanted| Wanted {
                 id: None,
                 is_of_runtime: true,
                 ..wanted
             }));
         }
+        let (files, places) = files.unwrap_or_default();
         for (open, place) in files.iter().zip(places) {
             wanted.extend(place.and_then(|place| self.wanted(open, place, root)));
         }
@@ -176,7 +179,7 @@ impl Planner {
             self.add_wanted(vec![of_runtime], tasks);
         }
         let can_be_created = |wanted: &&Wanted| wanted.kind.can_be_created();
-        let is_over = wanted.iter().filter(can_be_created).count() > most;
+        let is_over = is_over || wanted.iter().filter(can_be_created).count() > most;
         is_over || self.add_wanted(wanted, tasks)
     }
 

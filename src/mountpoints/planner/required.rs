@@ -11,7 +11,7 @@ use crate::mountpoints::mount_tree::Backing;
 use crate::mountpoints::pending::{MakerId, Need};
 use crate::mountpoints::plan::{Origin, PlannedMount, Reason, Status};
 use crate::mountpoints::required::{
-    self, Compared, ConfigMount, InCheckpoint, Inside, KindBy, Parent, RequiredMountpoint,
+    self, ConfigMount, InCheckpoint, Inside, KindBy, Parent, RequiredMountpoint,
 };
 use crate::mountpoints::sources::Seen;
 use crate::oci::mount::{Content, Mount};
@@ -31,10 +31,8 @@ impl Planner {
         root: SourceId,
         most: usize,
     ) -> Over {
-        let mut files = self.open_files(checkpoint);
+        let files = self.open_files(checkpoint);
         let cwd = self.working_directory(cwd);
-        let has_cwd = cwd.is_some();
-        files.extend(cwd);
         let configured = self.mounts.len();
         let mut known = Vec::with_capacity(self.mounts.len());
         for (index, planned) in self.mounts.iter().enumerate() {
@@ -53,14 +51,12 @@ impl Planner {
             });
         }
         let namespaces = &checkpoint.namespaces;
-        let Compared {
-            required,
-            has,
-            files: places,
-        } = required::compare(namespaces, &files, &known, masked, most);
-        for (planned, has) in self.mounts.iter_mut().zip(has) {
+        let open = files.as_deref().unwrap_or_default();
+        let compared = required::compare(namespaces, open, cwd.as_ref(), &known, masked, most);
+        for (planned, has) in self.mounts.iter_mut().zip(compared.has) {
             planned.in_checkpoint = has;
         }
+        let required = compared.required;
         let is_over = required.is_none_or(|required| self.add_required(required, root));
         if is_over {
             // All or nothing: half of it is of no use.
@@ -69,9 +65,11 @@ impl Planner {
             self.tree.pending.keep(is_configured);
             self.inodes = most;
         }
+        let cwd = cwd.zip(compared.cwd);
+        let files = files.zip(compared.files);
         Over {
             mounts: is_over,
-            files: self.add_open_files(&checkpoint.tasks, files, has_cwd, places, root, most),
+            files: self.add_open_files(&checkpoint.tasks, cwd, files, root, most),
         }
     }
 

@@ -12,6 +12,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::budget::OPEN_FILE_PATHS;
 use crate::checkpoint::{MountImage, Namespace, OpenFile};
 use crate::path::{RelPath, RelRef};
 use crate::sys::MountpointKind;
@@ -67,15 +68,18 @@ pub struct Compared {
     pub required: Option<Vec<RequiredMountpoint>>,
     /// For each mount of the configuration whether the checkpoint has it.
     pub has: Vec<InCheckpoint>,
-    /// Where each open file is; none where CRIU restores it, or nobody can tell.
-    pub files: Vec<Option<OpenFilePlace>>,
+    /// Where each open file is, none where CRIU restores it, or nobody can tell; None if that exceeds the limit.
+    pub files: Option<Vec<Option<OpenFilePlace>>>,
+    /// Where the working directory is.
+    pub cwd: Option<OpenFilePlace>,
 }
 
-/// Compares all mount namespaces of a checkpoint, and what its tasks hold open, with the configuration.
-/// `masked` are `linux.maskedPaths`; more than `most` mountpoints beyond it are too much.
+/// Compares all mount namespaces of a checkpoint, what its tasks hold open, and the working directory with the
+/// configuration. `masked` are `linux.maskedPaths`; more than `most` mountpoints beyond it are too much.
 pub fn compare(
     namespaces: &[Namespace],
     files: &[OpenFile],
+    cwd: Option<&OpenFile>,
     known: &[ConfigMount],
     masked: &[String],
     most: usize,
@@ -111,17 +115,19 @@ pub fn compare(
     // As they would have been made.
     required.sort_by(|a, b| a.at.cmp(&b.at));
     let required = (required.len() <= most).then_some(required);
-    let files = if files.is_empty() {
-        Vec::new()
-    } else {
-        let places = OpenFilePlaces::new(namespaces, places);
-        files.iter().map(|open| places.find(open)).collect()
-    };
-    Compared {
+    let mut compared = Compared {
         required,
         has,
-        files,
+        files: Some(Vec::new()),
+        cwd: None,
+    };
+    if files.is_empty() && cwd.is_none() {
+        return compared;
     }
+    let mut places = OpenFilePlaces::new(namespaces, places);
+    compared.cwd = cwd.and_then(|cwd| places.find(cwd));
+    compared.files = places.find_all(files, OPEN_FILE_PATHS);
+    compared
 }
 
 /// The rootfs and the sources as the checkpoint has them, by device and root within the device, and what they

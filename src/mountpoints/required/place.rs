@@ -49,11 +49,15 @@ pub struct OpenFilePlace {
 /// Finds open files in what config.json names, as CRIU opens them: by their paths, from the root of a namespace.
 /// The mount that the checkpoint has for a file tells only which namespace: with overlayfs it can be another one
 /// than the file is in (CRIU criu/mount.c, `lookup_overlayfs`).
+///
+/// A hostile checkpoint can have thousands of files in a mount that takes long to find: what is found is kept.
 pub(super) struct OpenFilePlaces<'a> {
     places: Places<'a>,
     namespaces: Vec<NamespaceTree<'a>>,
     /// The index of the namespace that a mount is in, by the mount's ID.
     by_mount: BTreeMap<u32, usize>,
+    /// Where what a mount shows is now, by the namespace and the mount's ID.
+    inside: BTreeMap<(usize, u32), Option<Inside>>,
 }
 
 /// The mounts of a namespace, to go down from its root.
@@ -61,6 +65,8 @@ struct NamespaceTree<'a> {
     root: Option<&'a MountImage>,
     /// By the ID of the parent, and the mountpoint.
     children: BTreeMap<(u32, RelRef<'a>), &'a MountImage>,
+    /// The topmost of the mounts on the root of a mount that has some, by its ID and mountpoint.
+    tops: BTreeMap<(u32, RelRef<'a>), Option<&'a MountImage>>,
 }
 
 impl<'a> NamespaceTree<'a> {
@@ -70,11 +76,12 @@ impl<'a> NamespaceTree<'a> {
         Self {
             root: root_of(namespace),
             children: mounts.map(|mount| (key(mount), mount)).collect(),
+            tops: BTreeMap::new(),
         }
     }
 
     /// The mount that a path leads to.
-    fn mount_of(&self, path: RelRef) -> Option<&'a MountImage> {
+    fn mount_of(&mut self, path: RelRef) -> Option<&'a MountImage> {
         let mut mount = self.top(self.root?)?;
         for prefix in path.prefixes() {
             if let Some(child) = self.child(mount, prefix) {
@@ -90,16 +97,29 @@ impl<'a> NamespaceTree<'a> {
     }
 
     /// The topmost of the mounts on the root of a mount, or itself.
-    fn top(&self, mount: &'a MountImage) -> Option<&'a MountImage> {
-        let mut top = mount;
-        // A hostile checkpoint can have a circle.
-        for _ in 0..=self.children.len() {
-            match self.child(top, mount.mountpoint.view()) {
-                Some(above) => top = above,
-                None => return Some(top),
-            }
+    fn top(&mut self, mount: &'a MountImage) -> Option<&'a MountImage> {
+        let at = mount.mountpoint.view();
+        if self.child(mount, at).is_none() {
+            return Some(mount);
         }
-        None
+        let mut on_the_way = Vec::new();
+        let mut top = mount;
+        let found = loop {
+            // None while it is being looked for: a hostile checkpoint can have a circle.
+            if let Some(&found) = self.tops.get(&(top.id, at)) {
+                break found;
+            }
+            self.tops.insert((top.id, at), None);
+            on_the_way.push(top.id);
+            match self.child(top, at) {
+                Some(above) => top = above,
+                None => break Some(top),
+            }
+        };
+        for id in on_the_way {
+            self.tops.insert((id, at), found);
+        }
+        found
     }
 }
 
@@ -115,19 +135,39 @@ impl<'a> OpenFilePlaces<'a> {
             places,
             namespaces: namespaces.iter().map(NamespaceTree::new).collect(),
             by_mount,
+            inside: BTreeMap::new(),
         }
     }
 
+    /// Where each open file is; None if their paths have more than `bytes`.
+    pub(super) fn find_all(
+        &mut self,
+        files: &[OpenFile],
+        mut bytes: usize,
+    ) -> Option<Vec<Option<OpenFilePlace>>> {
+        let mut found = Vec::with_capacity(files.len());
+        for open in files {
+            let place = self.find(open);
+            if let Some(place) = &place {
+                bytes = bytes.checked_sub(place.at.path.view().size())?;
+            }
+            found.push(place);
+        }
+        Some(found)
+    }
+
     /// Where an open file is; none where CRIU restores it, or nobody can tell.
-    pub(super) fn find(&self, open: &OpenFile) -> Option<OpenFilePlace> {
+    pub(super) fn find(&mut self, open: &OpenFile) -> Option<OpenFilePlace> {
         let path = open.path.view();
         let namespace = match open.mount {
             Some(id) => *self.by_mount.get(&id)?,
             None => 0,
         };
-        let mount = self.namespaces.get(namespace)?.mount_of(path)?;
+        let mount = self.namespaces.get_mut(namespace)?.mount_of(path)?;
         let below = path.strip_prefix(mount.mountpoint.view())?;
-        let inside = self.places.inside(mount)?;
+        let inside = self.inside.entry((namespace, mount.id));
+        let inside = inside.or_insert_with(|| self.places.inside(mount));
+        let inside = inside.as_ref()?;
         Some(OpenFilePlace {
             at: Inside {
                 mount: inside.mount,

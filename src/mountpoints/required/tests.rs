@@ -49,17 +49,24 @@ fn places_beside(known: &[ConfigMount], mounts: Vec<MountImage>) -> Vec<String> 
             .map_or("rootfs".to_owned(), |index| index.to_string());
         format!("{base}:{}", String::from_utf8_lossy(inside.path.as_bytes()))
     };
-    compare(&[namespace], &[], known, &["/data/masked".to_owned()], 100)
-        .required
-        .unwrap()
-        .iter()
-        .map(|required| match &required.kind {
-            KindBy::Checkpoint(kind) => format!("{} {kind}", shown(&required.at)),
-            KindBy::Source(source) => format!("{} as {}", shown(&required.at), shown(source)),
-            KindBy::Configuration(index) => format!("{} as {index}", shown(&required.at)),
-            KindBy::Nothing => format!("{} ?", shown(&required.at)),
-        })
-        .collect()
+    compare(
+        &[namespace],
+        &[],
+        None,
+        known,
+        &["/data/masked".to_owned()],
+        100,
+    )
+    .required
+    .unwrap()
+    .iter()
+    .map(|required| match &required.kind {
+        KindBy::Checkpoint(kind) => format!("{} {kind}", shown(&required.at)),
+        KindBy::Source(source) => format!("{} as {}", shown(&required.at), shown(source)),
+        KindBy::Configuration(index) => format!("{} as {index}", shown(&required.at)),
+        KindBy::Nothing => format!("{} ?", shown(&required.at)),
+    })
+    .collect()
 }
 
 #[test]
@@ -196,7 +203,7 @@ fn what_the_checkpoint_has_of_the_configuration_is_told() {
         external(4, 2, 4, "/tok", "/data/token"),
     ];
     assert_eq!(
-        compare(&[Namespace { mounts }], &[], &known, &[], 100).has,
+        compare(&[Namespace { mounts }], &[], None, &known, &[], 100).has,
         [
             InCheckpoint::External,
             InCheckpoint::Own,
@@ -249,7 +256,7 @@ fn another_namespace_needs_what_it_needs_in_the_same_sources() {
             mount(14, 11, 4, "/", "/also-only-here"),
         ],
     };
-    let all = compare(&[main, other], &[], &[data()], &[], 100)
+    let all = compare(&[main, other], &[], None, &[data()], &[], 100)
         .required
         .unwrap();
     let places: Vec<(Option<usize>, &[u8])> = all

@@ -5,13 +5,13 @@ use std::fs;
 
 use super::measure::{call, call_as_criu};
 use crate::common::mount_image::{MountEntry, container, entry, image};
-use crate::common::{Ended, World, file_image, make_fifo};
+use crate::common::{Ended, World, make_fifo};
 
 /// Most mounts, two of the container's own among them.
-const MOUNTS: u32 = (1 << 14) - 2;
+pub const MOUNTS: u32 = (1 << 14) - 2;
 
 /// A volume at /data.
-fn world() -> World {
+pub fn world() -> World {
     let mut world = World::new();
     world.directory("vol");
     world.directory("bundle/rootfs/data");
@@ -20,13 +20,13 @@ fn world() -> World {
     world
 }
 
-fn write(world: &World, number: u32, bytes: &[u8]) {
+pub fn write(world: &World, number: u32, bytes: &[u8]) {
     let name = format!("images/mountpoints-{number}.img");
     fs::write(world.path(&name), bytes).unwrap();
 }
 
 /// Calls premount in every way on the images of a world; the last of them is the hook.
-fn in_every_way(world: &World) -> Vec<Ended> {
+pub fn in_every_way(world: &World) -> Vec<Ended> {
     let (images, bundle) = (world.path("images"), world.bundle());
     let images = images.to_str().unwrap();
     let by_hand: [&[&str]; 7] = [
@@ -322,86 +322,5 @@ fn a_crowded_directory_of_images_takes_no_memory() {
     }
     for ended in in_every_way(&world) {
         assert_eq!(ended.status, 0, "{ended:?}");
-    }
-}
-
-/// A million entries of open files are read one by one; what premount can make of them is kept, up to a limit.
-#[test]
-fn a_million_open_files_take_no_memory() {
-    let full = file_image::open(1, "/data/full", 0o100_644, Some(7));
-    let dry = file_image::directory(1, "/data/directory", 0o755);
-    let long = format!("/data/{}", "long/".repeat(500));
-    let long = file_image::directory(1, &long, 0o755);
-    let at_the_limit = (4 << 20) / (128 + "data/directory".len()) - 1;
-    for (open, count, is_considered) in [
-        (&full, 1 << 20, false),
-        (&dry, at_the_limit, true),
-        (&dry, 1 << 20, false),
-        (&long, 1 << 14, false),
-    ] {
-        let world = world();
-        write(&world, 12, &image(&container()));
-        let one = file_image::image(file_image::FILES, std::slice::from_ref(open));
-        let (magic, entry) = one.split_at(8);
-        fs::write(
-            world.path("images/files.img"),
-            [magic, &entry.repeat(count)].concat(),
-        )
-        .unwrap();
-        for ended in in_every_way(&world) {
-            let said = "what the checkpoint's tasks hold open is not considered";
-            assert!(ended.status < 2, "{ended:.1000?}");
-            assert!(
-                is_considered || !ended.stdout.contains("directory /"),
-                "{count}"
-            );
-            // `plan --checkpoint` alone doesn't look at them.
-            if ended.stdout.contains("mounts:") {
-                assert_eq!(
-                    !ended.stderr.contains(said),
-                    is_considered,
-                    "{ended:.1000?}"
-                );
-            }
-        }
-    }
-}
-
-/// Each with a path of its own, and as many as may be made; and tasks for all of them.
-#[test]
-fn as_many_open_files_as_are_considered_take_64_mib() {
-    for (count, has_content) in [(9000, false), (20_000, true)] {
-        let world = world();
-        write(&world, 12, &image(&container()));
-        let files: Vec<_> = (0..count)
-            .map(|number| {
-                let path = format!("/data/{number:x}");
-                if has_content {
-                    file_image::open(number, &path, 0o100_644, Some(1))
-                } else {
-                    file_image::directory(number, &path, 0o755)
-                }
-            })
-            .collect();
-        fs::write(
-            world.path("images/files.img"),
-            file_image::image(file_image::FILES, &files),
-        )
-        .unwrap();
-        let groups: Vec<u32> = (0..1000).collect();
-        for task in 1..1000 {
-            let write = |name: &str, bytes: &[u8]| {
-                fs::write(
-                    world.path("images").join(format!("{name}-{task}.img")),
-                    bytes,
-                )
-                .unwrap();
-            };
-            write("fs", &file_image::working_directory(task));
-            write("core", &file_image::core(task, task, &groups));
-        }
-        for ended in in_every_way(&world) {
-            assert!(ended.status < 2, "{ended:.1000?}");
-        }
     }
 }

@@ -5,3 +5,4 @@
 mod archives;
 mod images;
 mod measure;
+mod open_files;
