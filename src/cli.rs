@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command line.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -159,10 +161,19 @@ pub struct Manual {
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub images: Option<PathBuf>,
     /// The checkpoint, as an image directory or an archive (tar, tar.gz, tar.zst): also report whether
-    /// it can be restored here. With plan it may stand alone, without a bundle
+    /// it can be restored here. With plan and check it may stand alone, without a bundle
     #[arg(long, value_name = "PATH", value_parser = path(), conflicts_with = "images")]
     pub checkpoint: Option<PathBuf>,
-    /// The runtime that will restore: with --checkpoint, what it creates itself is no reason to fail
+    /// Where a volume will be, as DESTINATION=HOSTDIR: for a checkpoint without a bundle. Repeatable
+    #[arg(
+        long = "volume",
+        value_name = "DESTINATION=HOSTDIR",
+        requires = "checkpoint",
+        conflicts_with_all = ["bundle", "state"],
+        value_parser = OsStringValueParser::new().try_map(Volume::parse)
+    )]
+    pub volumes: Vec<Volume>,
+    /// The runtime that will restore, if the checkpoint doesn't tell: with --checkpoint, what it creates itself is no reason to fail
     #[arg(long, value_enum, value_name = "NAME")]
     pub runtime: Option<Runtime>,
     /// Also create logs: files that were opened for appending alone, whose size CRIU ignores. They may
@@ -185,6 +196,31 @@ pub enum Runtime {
     Runc,
     /// It creates mountpoints in the rootfs alone.
     Crun,
+}
+
+/// Where a volume will be.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// The destination in the container.
+    pub at: String,
+    /// The directory or file on this host.
+    pub host: PathBuf,
+}
+
+impl Volume {
+    fn parse(text: OsString) -> Result<Self, &'static str> {
+        let usage = "expected DESTINATION=HOSTDIR, with a destination in the container";
+        let text = text.into_encoded_bytes();
+        let equals = text.iter().position(|&byte| byte == b'=').ok_or(usage)?;
+        let (at, host) = text.split_at(equals);
+        let at = String::from_utf8(at.to_vec()).map_err(|_| usage)?;
+        let host = host.get(1..).unwrap_or_default();
+        if !at.starts_with('/') || host.is_empty() {
+            return Err(usage);
+        }
+        let host = PathBuf::from(OsStr::from_bytes(host));
+        Ok(Self { at, host })
+    }
 }
 
 /// Where the configuration is.

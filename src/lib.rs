@@ -19,6 +19,7 @@
 //!     },
 //!     images: None,
 //!     checkpoint: None,
+//!     volumes: Vec::new(),
 //!     runtime: None,
 //!     append: false,
 //!     max_inodes: None,

@@ -81,7 +81,7 @@ fn invocation<'a>(
         (Some(Command::Hook) | None, _) => return Ok(Invocation::Hook),
     };
     let has_no_bundle = options.origin.bundle.is_none() && options.origin.state.is_none();
-    if has_no_bundle && (view != View::Plan || options.checkpoint.is_none()) {
+    if has_no_bundle && (view == View::Created || options.checkpoint.is_none()) {
         return Err(usage(
             "--bundle or --state is needed to find the configuration",
         ));

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::log::{self, TARGET};
 use crate::request::{Failing, Request, View};
 use crate::trigger::{criu_script, hook, manual};
-use crate::{Report, checkpoint, node, prepare, report, sys};
+use crate::{Report, node, prepare, report, sys};
 
 /// How the program was called.
 #[derive(Debug)]
@@ -77,14 +77,7 @@ fn perform(invocation: &Invocation) -> Result<Outcome, Error> {
     let request = match *invocation {
         Invocation::Hook => hook::request()?,
         Invocation::CriuScript { stage, images } => criu_script::request(stage, images),
-        Invocation::Manual(view, options) => {
-            let request = manual::request(view, options)?;
-            if let (None, Some(checkpoint)) = (&request, &options.checkpoint) {
-                let read = checkpoint::archive::read(checkpoint)?;
-                report::show_checkpoint(options.format, checkpoint, &read.namespaces)?;
-            }
-            request
-        }
+        Invocation::Manual(view, options) => Some(manual::request(view, options)?),
         Invocation::Install(options) => {
             node::install(options)?;
             None

@@ -7,6 +7,7 @@
 
 pub mod archive;
 mod budget;
+mod dump;
 mod files;
 mod image;
 mod mounts;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 pub use budget::Budget;
+pub use dump::Dump;
 pub use files::{OpenFile, OpenKind};
 pub use mounts::{parse, read_image};
 pub use tasks::{Holder, Tasks};
@@ -46,6 +48,8 @@ pub struct Checkpoint {
     pub files: OpenFiles,
     /// Who holds it open.
     pub tasks: Tasks,
+    /// What the engine exported beside the images.
+    pub dump: Dump,
 }
 
 /// What CRIU opens by path.
@@ -162,6 +166,7 @@ pub fn read(directory: ImageDirectory) -> Result<Checkpoint, Error> {
         namespaces,
         files: files.unwrap_or_else(OpenFiles::Unusable),
         tasks: Tasks::InDirectory(directory, names.tasks),
+        dump: Dump::default(),
     })
 }
 

@@ -128,7 +128,9 @@ pub fn diagnose<'a>(
         // source of every mount of the configuration.
         let of_runtime = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
         if is_there || planned.status.failure().is_some_and(of_runtime) {
-            let kind = of_mountpoint(planned).filter(|_| !by_runc.contains(&index));
+            let is_awaited = planned.at.as_ref().is_some_and(|at| plan.is_awaited(at));
+            let kind = of_mountpoint(planned);
+            let kind = kind.filter(|_| !by_runc.contains(&index) && !is_awaited);
             all.extend(kind.map(|kind| Finding { kind, plan, about }));
         }
         if !is_there {
@@ -136,10 +138,15 @@ pub fn diagnose<'a>(
             all.push(Finding { kind, plan, about });
         }
     }
-    for planned in plan.files.iter().filter(|planned| planned.is_held) {
+    let is_held = |planned: &&PlannedFile| planned.is_held && !plan.is_awaited(&planned.at);
+    for planned in plan.files.iter().filter(is_held) {
         let about = About::File(planned);
         let kind = of_open_file(planned).filter(|_| !is_of_mount(plan, planned, &by_runc));
         all.extend(kind.map(|kind| Finding { kind, plan, about }));
+    }
+    if plan.is_alone() {
+        // Whoever restores it makes a configuration for it.
+        return all;
     }
     let unmapped = unmapped(plan, namespaces, externals);
     all.extend(unmapped.into_iter().map(|mount| Finding {
@@ -268,6 +275,11 @@ fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
         | Status::NotRequested
         | Status::MissingContent
         | Status::Differs(_) => Some(FindingKind::MountpointOfUnknownKind),
+        // The finding about the mount that it lies in is enough.
+        Status::Failed(Failure {
+            cause: Cause::Below,
+            ..
+        }) => None,
         Status::Failed(failure) | Status::NotCreated(_, failure) => Some(match failure.cause {
             Cause::WrongKind { .. } => FindingKind::WrongKind,
             Cause::Source(_) => FindingKind::MissingSource,
@@ -292,9 +304,7 @@ fn wrong_kind(planned: &PlannedMount) -> String {
                 shown(source)
             )
         }
-        Content::Tmpfs { .. } | Content::Kernel | Content::Other => {
-            "Can't mount at: Not a directory".to_owned()
-        }
+        _ => "Can't mount at: Not a directory".to_owned(),
     }
 }
 
@@ -309,7 +319,7 @@ fn unmapped<'a>(
             .iter()
             .filter(|mount| mount.origin == Origin::Configuration)
     };
-    let binds = configured().filter(|mount| matches!(mount.mount.content, Content::Bind { .. }));
+    let binds = configured().filter(|mount| mount.mount.is_bind());
     let names = binds.flat_map(|mount| {
         [
             mount.resolved.as_ref(),

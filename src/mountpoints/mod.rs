@@ -14,6 +14,7 @@ pub mod failure;
 mod finding_kind;
 pub mod host_place;
 pub mod mount_tree;
+pub mod needs;
 pub mod pending;
 pub mod plan;
 pub mod planner;

@@ -33,8 +33,8 @@ pub struct PlanOptions {
 /// What to create, worked out without changing the host.
 #[derive(Debug)]
 pub struct Plan {
-    /// The rootfs.
-    pub rootfs: PathBuf,
+    /// The rootfs; none if the engine provides it at the restore.
+    pub rootfs: Option<PathBuf>,
     /// The mounts, in the order of the configuration; then those that only the checkpoint has.
     pub mounts: Vec<PlannedMount>,
     /// What CRIU opens by path, or the runtime creates: working directories, open files and more.
@@ -64,6 +64,10 @@ pub struct PlannedFile {
     pub path: RelPath,
     /// What it has to be.
     pub kind: OpenKind,
+    /// The mode that CRIU compares, with the kind (`st_mode`, inode(7)).
+    pub mode: Option<u32>,
+    /// The size in bytes that CRIU compares.
+    pub size: Option<u64>,
     /// Whether a task of the checkpoint holds it, so that CRIU fails without it. The working directory of the
     /// configuration need not be held.
     pub is_held: bool,
@@ -236,9 +240,26 @@ impl PlannedFile {
 }
 
 impl Plan {
+    /// Whether the checkpoint stands alone: it has no bundle, and the engine provides the rootfs.
+    pub fn is_alone(&self) -> bool {
+        self.rootfs.is_none()
+    }
+
+    /// Whether a place is in a source that nobody has named.
+    pub fn is_awaited(&self, at: &HostPlace) -> bool {
+        self.sources.is_awaited(at.source)
+    }
+
     /// The host path of a mountpoint, if it is the host's.
     pub fn host_path(&self, planned: &PlannedMount) -> Option<PathBuf> {
-        planned.at.as_ref().map(|at| self.sources.host_path(at))
+        let at = planned.at.as_ref().filter(|at| !self.is_awaited(at));
+        at.map(|at| self.sources.host_path(at))
+    }
+
+    /// The host path of an open file.
+    pub fn file_host_path(&self, planned: &PlannedFile) -> Option<PathBuf> {
+        let at = Some(&planned.at).filter(|at| !self.is_awaited(at));
+        at.map(|at| self.sources.host_path(at))
     }
 
     /// The host path at which a mount failed, if it did and that is the host's.

@@ -29,7 +29,7 @@ pub const RESTORE_ANNOTATION: &str = "io.premount.restore";
 pub const APPEND_ANNOTATION: &str = "io.premount.append";
 
 /// The part of a configuration that premount uses.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Config {
     /// Whether it has an `ociVersion`. A file without one may belong to another program.
     pub is_oci: bool,
@@ -37,8 +37,8 @@ pub struct Config {
     pub restore: Option<String>,
     /// The value of the annotation `io.premount.append`.
     pub append: Option<String>,
-    /// `root.path`, absolute.
-    pub rootfs: PathBuf,
+    /// `root.path`, absolute; none if the engine provides it at the restore.
+    pub rootfs: Option<PathBuf>,
     /// `root.readonly`.
     pub is_rootfs_read_only: bool,
     /// `process`.
@@ -88,7 +88,7 @@ impl Config {
             is_oci: raw.version.is_some(),
             restore,
             append,
-            rootfs: bundle.join(rootfs),
+            rootfs: Some(bundle.join(rootfs)),
             is_rootfs_read_only: root.readonly == Some(true),
             process: process.into(),
             mounts: mounts.collect(),
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn relative_paths_start_at_the_bundle() {
         let config = parsed(r#"{"root":{"path":"rootfs"},"mounts":[]}"#).unwrap();
-        assert_eq!(config.rootfs, Path::new("/bundle/rootfs"));
+        assert_eq!(config.rootfs.as_deref(), Some(Path::new("/bundle/rootfs")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::json::Text;
 use crate::path::{NotAPath, RelPath};
+use crate::sys::MountpointKind;
 use crate::sys::kernel_fs::is_kernel_fs;
 
 /// What is mounted.
@@ -21,6 +22,15 @@ pub enum Content {
         recursive: bool,
         /// How a source that is a symlink is handled.
         link: LinkSource,
+    },
+    /// A host directory or file that only the restore will have: the checkpoint stands alone.
+    Awaited {
+        /// What it is, if that is known.
+        kind: Option<MountpointKind>,
+        /// Whether the engine provides it itself.
+        by_engine: bool,
+        /// Its path where the checkpoint was made, if that is known.
+        was: Option<PathBuf>,
     },
     /// The container's own tmpfs, whose content CRIU restores.
     Tmpfs {
@@ -170,7 +180,29 @@ impl Mount {
     pub fn source(&self) -> Option<&Path> {
         match &self.content {
             Content::Bind { source, .. } => Some(source),
-            Content::Tmpfs { .. } | Content::Kernel | Content::Other => None,
+            _ => None,
+        }
+    }
+
+    /// Whether it shows a directory or file of the host, there or not.
+    pub fn is_bind(&self) -> bool {
+        matches!(self.content, Content::Bind { .. } | Content::Awaited { .. })
+    }
+
+    /// A mount that only the checkpoint has.
+    pub fn of_checkpoint(
+        mountpoint: &RelPath,
+        file_system: String,
+        content: Content,
+        read_only: bool,
+    ) -> Self {
+        Self {
+            written: format!("/{}", String::from_utf8_lossy(mountpoint.as_bytes())),
+            destination: Ok(mountpoint.clone()),
+            follow: true,
+            read_only,
+            file_system,
+            content,
         }
     }
 }

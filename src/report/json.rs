@@ -12,10 +12,11 @@ use serde::{Serialize, Serializer};
 use super::Report;
 use super::inodes::{Named, named};
 use super::summary::Summary;
-use crate::checkpoint::{MountImage, Namespace, OpenKind};
+use crate::checkpoint::{MountImage, OpenKind};
 use crate::escape::Escaped;
 use crate::mountpoints::budget::Lines;
 use crate::mountpoints::diagnosis::Finding;
+use crate::mountpoints::needs::{NeededInode, NeededSource};
 use crate::mountpoints::pending::Need;
 use crate::mountpoints::plan::{Origin, Plan, PlannedFile, PlannedMount, Status};
 use crate::path::RelPath;
@@ -34,11 +35,14 @@ impl<I: IntoIterator<Item: Serialize>, F: Fn() -> I> Serialize for Each<F> {
 }
 
 #[derive(Serialize)]
-struct Whole<'a, M, O, F> {
+struct Whole<'a, M, O, F, N> {
     version: u32,
     command: &'static str,
-    bundle: String,
-    rootfs: String,
+    /// The checkpoint, if it stands alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
+    bundle: Option<String>,
+    rootfs: Option<String>,
     mounts: M,
     open_files: O,
     summary: Summary,
@@ -47,6 +51,27 @@ struct Whole<'a, M, O, F> {
     unlisted: Unlisted<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<F>,
+    /// If the checkpoint stands alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<N>,
+}
+
+#[derive(Serialize)]
+struct SourceReport<I> {
+    destination: String,
+    kind: Option<&'static str>,
+    by_engine: bool,
+    was: Option<String>,
+    inodes: I,
+}
+
+#[derive(Serialize)]
+struct NeededReport {
+    path: String,
+    kind: &'static str,
+    mode: Option<String>,
+    size: Option<u64>,
+    by_premount: bool,
 }
 
 #[derive(Serialize)]
@@ -59,10 +84,11 @@ struct FindingReport {
 }
 
 #[derive(Serialize)]
-struct CheckpointReport<N> {
+struct CheckpointReport<M, N> {
     version: u32,
     checkpoint: String,
-    namespaces: N,
+    namespaces: M,
+    needs: N,
 }
 
 #[derive(Serialize)]
@@ -94,7 +120,7 @@ struct MountReport {
 #[derive(Serialize)]
 struct FileReport {
     path: String,
-    host_path: String,
+    host_path: Option<String>,
     parent: Option<usize>,
     kind: &'static str,
     status: &'static str,
@@ -136,6 +162,7 @@ pub(super) fn report(
     view: View,
     report: &Report,
     findings: Option<&[Finding]>,
+    needs: &[NeededSource],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let plan = &report.plan;
@@ -155,20 +182,22 @@ pub(super) fn report(
             View::Created => "apply",
             View::Missing => "check",
         },
-        bundle: path(&report.bundle),
-        rootfs: path(&plan.rootfs),
+        checkpoint: plan.is_alone().then(|| path(&report.bundle)),
+        bundle: (!plan.is_alone()).then(|| path(&report.bundle)),
+        rootfs: plan.rootfs.as_deref().map(path),
         mounts: Each(mounts),
         open_files: Each(files),
         summary: Summary::new(plan),
         unlisted: Unlisted(&lines),
         findings: findings.map(|all| Each(move || all.iter().map(finding))),
+        needs: plan.is_alone().then_some(Each(|| needs.iter().map(source))),
     };
     write_pretty(&report, out)
 }
 
 pub(super) fn checkpoint(
-    checkpoint: &Path,
-    namespaces: &[Namespace],
+    report: &Report,
+    needs: &[NeededSource],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mount = |mount: &MountImage| CheckpointMount {
@@ -180,11 +209,12 @@ pub(super) fn checkpoint(
     };
     let report = CheckpointReport {
         version: VERSION,
-        checkpoint: path(checkpoint),
+        checkpoint: path(&report.bundle),
         namespaces: Each(|| {
-            let all = namespaces.iter();
+            let all = report.namespaces.iter();
             all.map(|namespace| Each(move || namespace.mounts.iter().map(mount)))
         }),
+        needs: Each(|| needs.iter().map(source)),
     };
     write_pretty(&report, out)
 }
@@ -201,6 +231,23 @@ fn finding(finding: &Finding) -> FindingReport {
         message: finding.kind.message(),
         host_path: finding.host_path().as_deref().map(path),
         criu: finding.criu(),
+    }
+}
+
+fn source<'a>(needed: &'a NeededSource) -> impl Serialize + use<'a> {
+    let inode = |inode: &NeededInode| NeededReport {
+        path: bytes(&inode.path),
+        kind: inode.kind.name(),
+        mode: inode.mode.map(|mode| format!("{mode:04o}")),
+        size: inode.size,
+        by_premount: inode.by_premount,
+    };
+    SourceReport {
+        destination: needed.mount.mount.written.clone(),
+        kind: needed.kind.map(MountpointKind::name),
+        by_engine: needed.by_engine,
+        was: needed.was.map(path),
+        inodes: Each(move || needed.inodes.iter().map(inode)),
     }
 }
 
@@ -249,7 +296,7 @@ fn file(
     let (missing, created) = inodes(plan, view, Need::File(index), lines);
     FileReport {
         path: absolute(planned.path.as_bytes()),
-        host_path: path(&plan.sources.host_path(&planned.at)),
+        host_path: plan.file_host_path(planned).as_deref().map(path),
         parent: planned.parent,
         kind: match planned.kind {
             OpenKind::Directory | OpenKind::SocketDirectory => "directory",

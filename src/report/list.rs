@@ -21,6 +21,10 @@ pub(super) fn report(view: View, report: &Report, out: &mut dyn Write) -> io::Re
     } else {
         "missing"
     };
+    // What is needed of sources that nobody has named is listed with them.
+    if plan.is_alone() {
+        return Ok(());
+    }
     for need in plan.needs() {
         let of = match need {
             Need::Mount(_) => "mount",

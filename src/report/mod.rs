@@ -7,16 +7,18 @@ mod json;
 mod layout;
 mod list;
 mod log;
+mod needs;
 mod node;
 mod summary;
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::checkpoint::Namespace;
 use crate::cli::{Format, Runtime};
 use crate::error::Error;
 use crate::mountpoints::diagnosis::{Finding, diagnose, is_fatal};
+use crate::mountpoints::needs::{NeededSource, needs};
 use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
 use crate::node::status::NodeStatus;
 use crate::oci::config::Externals;
@@ -26,7 +28,7 @@ use crate::request::{Failing, Sink, View};
 /// What became of a request.
 #[derive(Debug)]
 pub struct Report {
-    /// The bundle.
+    /// The bundle; or the checkpoint, if it stands alone.
     pub(crate) bundle: PathBuf,
     /// Each mount, and what became of its mountpoint.
     pub(crate) plan: Plan,
@@ -37,6 +39,14 @@ pub struct Report {
     pub(crate) runtime: Option<Runtime>,
     /// Whether the images of open files can't be used.
     pub(crate) ignores_files: bool,
+}
+
+/// Why nobody can tell whether CRIU restores a checkpoint.
+enum Doubt {
+    /// A part of it can't be read, or is too large.
+    NotConsidered,
+    /// These destinations need something, and nobody has named their sources.
+    Unnamed(Vec<String>),
 }
 
 impl Report {
@@ -54,7 +64,7 @@ impl Report {
             Failing::NotCreated => is_over,
             // A whole checkpoint tells more than its mountpoints alone.
             Failing::Missing if self.diagnosed => {
-                self.is_partial()
+                self.doubt(&needs(plan)).is_some()
                     || self
                         .findings()
                         .iter()
@@ -85,6 +95,18 @@ impl Report {
     /// Whether a part of the checkpoint is not considered: then nobody knows if CRIU restores it.
     fn is_partial(&self) -> bool {
         self.is_over() || self.ignores_files
+    }
+
+    /// Why nobody can tell whether CRIU restores the checkpoint, if so.
+    fn doubt(&self, needs: &[NeededSource]) -> Option<Doubt> {
+        if self.is_partial() {
+            return Some(Doubt::NotConsidered);
+        }
+        let open = needs.iter().filter(|source| source.is_open());
+        let open: Vec<String> = open
+            .map(|source| source.mount.mount.written.clone())
+            .collect();
+        (!open.is_empty()).then_some(Doubt::Unnamed(open))
     }
 
     /// Whether a mount has failed, and the request with it. What the checkpoint doesn't mount needs no
@@ -118,16 +140,28 @@ impl Report {
             return Ok(());
         };
         log::over_limit(&self.plan);
-        let findings = self.diagnosed.then(|| self.findings());
+        let is_alone = self.plan.is_alone();
+        let needs = needs(&self.plan);
+        // A plan of a checkpoint alone is about any host.
+        let findings =
+            (self.diagnosed && !(is_alone && view == View::Plan)).then(|| self.findings());
         let findings = findings.as_deref();
         let told = output::write(|out| {
-            match (format, view) {
-                (Format::Json, _) => return json::report(view, self, findings, out),
-                (Format::Text, View::Plan) => tree::plan(&self.plan, output::is_colourful(), out)?,
-                (Format::Text, View::Created | View::Missing) => list::report(view, self, out)?,
+            match (format, view, is_alone) {
+                (Format::Json, View::Plan, true) => return json::checkpoint(self, &needs, out),
+                (Format::Json, ..) => return json::report(view, self, findings, &needs, out),
+                (Format::Text, View::Plan, true) => {
+                    let (name, colour) = (&self.bundle, output::is_colourful());
+                    tree::checkpoint(name, &self.namespaces, colour, out)?;
+                }
+                (Format::Text, View::Plan, false) => {
+                    tree::plan(&self.plan, output::is_colourful(), out)?;
+                }
+                (Format::Text, View::Created | View::Missing, _) => list::report(view, self, out)?,
             }
+            needs::text(&needs, out)?;
             findings.map_or(Ok(()), |findings| {
-                findings::text(findings, self.is_partial(), out)
+                findings::text(findings, self.doubt(&needs).as_ref(), out)
             })
         });
         told.map_err(|error| match view {
@@ -151,22 +185,6 @@ impl Report {
             "what was missing has been created"
         }
     }
-}
-
-/// Writes what a checkpoint has, and what a host has to provide for it.
-///
-/// # Errors
-///
-/// Standard output doesn't take it.
-pub fn show_checkpoint(
-    format: Format,
-    checkpoint: &Path,
-    namespaces: &[Namespace],
-) -> Result<(), Error> {
-    output::write(|out| match format {
-        Format::Json => json::checkpoint(checkpoint, namespaces, out),
-        Format::Text => tree::checkpoint(checkpoint, namespaces, output::is_colourful(), out),
-    })
 }
 
 /// Writes the state of a node.

@@ -16,7 +16,8 @@ use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
 use crate::mountpoints::required::root_of;
 
 pub(super) fn plan(plan: &Plan, colour: bool, out: &mut dyn Write) -> io::Result<()> {
-    let root = Row::rootfs(shown(&plan.rootfs).to_string());
+    let root = plan.rootfs.as_deref().unwrap_or(Path::new("/"));
+    let root = Row::rootfs(shown(root).to_string());
     // What is there needs no line: a task holds dozens of files.
     let is_there = |status: &Status| matches!(status, Status::Present | Status::Restored);
     let files = plan.files.iter();

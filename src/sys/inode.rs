@@ -87,6 +87,15 @@ pub enum InodeKind {
     File,
 }
 
+impl From<MountpointKind> for InodeKind {
+    fn from(kind: MountpointKind) -> Self {
+        match kind {
+            MountpointKind::Directory => Self::Directory,
+            MountpointKind::File => Self::File,
+        }
+    }
+}
+
 /// The identity and kind of an inode.
 #[derive(Clone, Copy, Debug)]
 pub struct Inode {

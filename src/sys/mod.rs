@@ -44,7 +44,7 @@ const MAX_TRIES: usize = 64;
 static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
 
 /// The file system below an open directory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct FileSystem {
     /// The name of the kernel file system, if it is one: nothing may be created there.
     pub kernel: Option<&'static str>,

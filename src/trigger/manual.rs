@@ -2,47 +2,91 @@
 //! The trigger for people and scripts: `plan`, `apply` and `check`. The caller vouches for the bundle, and
 //! the report goes to standard output.
 
-use crate::checkpoint::{self, Checkpoint, ImageDirectory, archive};
-use crate::cli::Manual;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::alone;
+use crate::checkpoint::{self, Checkpoint, ImageDirectory, MountImage, archive};
+use crate::cli::{Manual, Runtime};
 use crate::error::Error;
 use crate::mountpoints::budget::Budget;
 use crate::mountpoints::plan::PlanOptions;
 use crate::oci::bundle::Bundle;
+use crate::oci::config::Config;
 use crate::oci::state::State;
 use crate::request::{Failing, Mode, Request, Sink, View};
 
-/// The request of the command line. None without a bundle.
+/// The request of the command line.
 ///
 /// # Errors
 ///
-/// The bundle, the state or the checkpoint is unusable.
-pub fn request(view: View, options: &Manual) -> Result<Option<Request>, Error> {
+/// The bundle, the state or the checkpoint is unusable, or there is none.
+pub fn request(view: View, options: &Manual) -> Result<Request, Error> {
     let origin = &options.origin;
     let bundle = match (&origin.bundle, &origin.state) {
-        (Some(bundle), _) => Bundle::open(bundle)?,
-        (None, Some(state)) => Bundle::open(&State::read(state)?.bundle)?,
-        (None, None) => return Ok(None),
+        (Some(bundle), _) => Some(Bundle::open(bundle)?),
+        (None, Some(state)) => Some(Bundle::open(&State::read(state)?.bundle)?),
+        (None, None) => None,
+    };
+    let checkpoint = checkpoint_of(options)?;
+    let is_alone = bundle.is_none();
+    let bundle = match (bundle, &options.checkpoint) {
+        (Some(bundle), _) => bundle,
+        (None, Some(name)) => alone::bundle(&checkpoint, name, &options.volumes)?,
+        (None, None) => {
+            let reason = "--bundle or --state is needed to find the configuration";
+            return Err(Error::invalid(Path::new("--bundle"), "", reason));
+        }
     };
     let (mode, failing) = match view {
         View::Plan => (Mode::Inspect, Failing::NotCreated),
         View::Created => (Mode::Create, Failing::NotCreated),
         View::Missing => (Mode::Inspect, Failing::Missing),
     };
-    Ok(Some(Request {
+    Ok(Request {
+        runtime: options
+            .runtime
+            .or_else(|| runtime(&checkpoint, &bundle.config)),
         bundle,
-        checkpoint: checkpoint_of(options)?,
+        checkpoint,
         options: PlanOptions {
             append: options.append,
-            compare_rootfs: true,
+            compare_rootfs: !is_alone,
             budget: Budget::of(options.max_inodes),
         },
         mode,
         failing,
         diagnose: options.checkpoint.is_some(),
-        runtime: options.runtime,
         must_fit: false,
         sink: Sink::Stdout(view, options.format),
-    }))
+    })
+}
+
+/// The runtime that made a checkpoint, which has to be the one that restores it: as its engine says, or by the
+/// mounts over masked directories, which are crun's empty directory, and a tmpfs of runc's.
+fn runtime(checkpoint: &Checkpoint, config: &Config) -> Option<Runtime> {
+    let named = checkpoint.dump.runtime().map(Path::new);
+    match named.and_then(Path::file_name).and_then(OsStr::to_str) {
+        Some("runc") => return Some(Runtime::Runc),
+        Some("crun") => return Some(Runtime::Crun),
+        _ => {}
+    }
+    let mounts = &checkpoint.namespaces.first()?.mounts;
+    if mounts.iter().any(MountImage::is_empty_directory) {
+        return Some(Runtime::Crun);
+    }
+    let masked: BTreeSet<&[u8]> = config
+        .externals
+        .masked
+        .iter()
+        .map(String::as_bytes)
+        .collect();
+    let is_of_runc = |mount: &MountImage| {
+        let at = [b"/", mount.mountpoint.as_bytes()].concat();
+        mount.external.is_none() && mount.file_system == "tmpfs" && masked.contains(&at[..])
+    };
+    mounts.iter().any(is_of_runc).then_some(Runtime::Runc)
 }
 
 fn checkpoint_of(options: &Manual) -> Result<Checkpoint, Error> {

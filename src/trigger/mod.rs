@@ -4,6 +4,7 @@
 //! [`hook`] and [`criu_script`] run during a restore: they log input that they can't read, don't trust or
 //! don't understand, and don't fail.
 
+mod alone;
 mod caller;
 pub mod criu_script;
 pub mod hook;

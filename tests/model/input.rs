@@ -30,7 +30,7 @@ pub fn config(bytes: &[u8]) {
     match Config::parse(&text, file, bundle) {
         Ok(config) => {
             assert_eq!(config.is_oci, is_oci);
-            assert!(config.rootfs.is_absolute());
+            assert!(config.rootfs.as_ref().unwrap().is_absolute());
             for mount in config.mounts {
                 assert!(mount.source().is_none_or(std::path::Path::is_absolute));
                 let Ok(path) = mount.destination else {

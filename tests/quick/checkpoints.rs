@@ -65,7 +65,7 @@ fn archive(image: &[u8]) -> Vec<u8> {
     let pages = vec![7; 100_000];
     let mut archive = tar::Builder::new(Vec::new());
     for (path, bytes) in [
-        ("spec.dump", &b"{}"[..]),
+        ("spec.dump", &br#"{"root":{"path":"rootfs"}}"#[..]),
         ("checkpoint/pages-1.img", &pages),
         ("checkpoint/mountpoints-12.img", image),
         ("rootfs-diff.tar", b"mountpoints-13.img"),

@@ -13,9 +13,11 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
+use crate::checkpoint::dump::{Dump, DumpFile};
 use crate::checkpoint::files::Files;
 use crate::checkpoint::image::Image;
 use crate::checkpoint::tasks::TaskTable;
@@ -71,12 +73,23 @@ pub fn read(checkpoint: &Path) -> Result<Checkpoint, Error> {
 }
 
 fn from_directory(directory: &Path) -> Result<Checkpoint, Error> {
-    let here = checkpoint::read(ImageDirectory::open(directory)?)?;
+    let mut found = checkpoint::read(ImageDirectory::open(directory)?)?;
     let below = directory.join(DIRECTORY);
-    if here.namespaces.is_empty() && sys::open_root(&below).is_ok() {
-        return checkpoint::read(ImageDirectory::open(&below)?);
+    if found.namespaces.is_empty() && sys::open_root(&below).is_ok() {
+        found = checkpoint::read(ImageDirectory::open(&below)?)?;
     }
-    Ok(here)
+    for kind in DumpFile::ALL {
+        let file = directory.join(kind.name());
+        match input::open_file(&file) {
+            Ok((content, _)) => found.dump.read(content, kind, &file)?,
+            Err(Error::Unreadable {
+                errno: Errno::ENOENT,
+                ..
+            }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 fn from_archive(mut file: File, name: &Path) -> Result<Checkpoint, Error> {
@@ -120,17 +133,23 @@ fn from_tar<S: BufRead>(
     let mut unusable = None;
     let mut has_files = false;
     let mut tasks = TaskTable::default();
+    let mut dump = Dump::default();
     let mut members = Members::new(stream, skip);
     while let Some(member) = members.next().map_err(failed)? {
         let path = Path::new(OsStr::from_bytes(&member.path));
-        let Some(image) = image(path) else {
+        let (image, dumped) = (image(path), DumpFile::at(path));
+        if image.is_none() && dumped.is_none() {
             continue;
-        };
+        }
         let file = name.join(path);
         if member.is_sparse {
             let reason = "a sparse file: unpack the archive and pass the directory";
             return Err(Error::invalid(&file, "", reason));
         }
+        if let Some(kind) = dumped {
+            members.read(|content| dump.read(content, kind, &file))?;
+        }
+        let Some(image) = image else { continue };
         members.read(|content| match image {
             Image::Mounts(number) => {
                 let namespace = checkpoint::read_image(content, &file, &mut budget)?;
@@ -161,6 +180,7 @@ fn from_tar<S: BufRead>(
             None => OpenFiles::None,
         },
         tasks: Tasks::Read(tasks),
+        dump,
     })
 }
 

@@ -6,7 +6,7 @@ use super::{Backing, MountId, MountTree, Node, Place};
 use crate::mountpoints::failure::Cause;
 use crate::mountpoints::sources::Seen;
 use crate::path::RelRef;
-use crate::sys::{self, MountpointKind};
+use crate::sys::MountpointKind;
 
 /// What is at a place, if premount can tell.
 #[derive(Debug)]
@@ -28,10 +28,9 @@ impl MountTree {
         let real = real.unwrap_or_else(|| source.at(place.view()));
         for base in real.view().ancestors().skip(1) {
             if let Seen::Directory = self.sources.look(real.source, base, true)? {
-                let directory = self.sources.directory(real.source, base)?;
-                let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
+                let identity = self.sources.identity_at(real.source, base)?;
                 let below = real.view().strip_prefix(base).ok_or(Cause::Internal)?;
-                let pending = self.pending.below(inode.identity);
+                let pending = self.pending.below(identity);
                 let inode = pending.and_then(|inodes| inodes.get(below));
                 return Ok(inode.map(|inode| inode.kind.as_mountpoint()));
             }

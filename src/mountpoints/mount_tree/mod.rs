@@ -109,10 +109,12 @@ pub struct MountTree {
 }
 
 impl MountTree {
-    /// A tree of the rootfs alone.
-    pub fn new(sources: Sources, rootfs: SourceId) -> Self {
+    /// A tree of the rootfs alone. Without one nobody looks into it.
+    pub fn new(sources: Sources, rootfs: Option<SourceId>) -> Self {
         // A runtime binds the rootfs on itself with all that is mounted below it.
-        let backing = Backing::Source(rootfs, MountpointKind::Directory);
+        let backing = rootfs.map_or(Backing::Opaque, |rootfs| {
+            Backing::Source(rootfs, MountpointKind::Directory)
+        });
         let root = Node::new(MountId::ROOT, backing);
         Self {
             nodes: vec![root],

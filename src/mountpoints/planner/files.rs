@@ -86,7 +86,7 @@ impl Planner {
 
     /// The mountpoints of the binds of the configuration, in the container's view.
     fn binds(&self) -> BTreeSet<&[u8]> {
-        let of_bind = |planned: &&PlannedMount| planned.mount.source().is_some();
+        let of_bind = |planned: &&PlannedMount| planned.mount.is_bind();
         let binds = self.mounts.iter().filter(of_bind);
         let resolved = binds.filter_map(|planned| planned.resolved.as_ref());
         resolved.map(RelPath::as_bytes).collect()
@@ -110,14 +110,21 @@ impl Planner {
             files.iter().filter(is_wanted).cloned().collect()
         };
         let mut bytes = OPEN_FILE_PATHS;
+        // Sockets of one directory come one after the other.
+        let mut last: Option<(RelPath, Option<RelPath>)> = None;
         for open in &mut files {
             let (directory, name) = match (open.kind, open.path.view().split_last()) {
                 (OpenKind::SocketDirectory, _) => (open.path.view(), None),
                 (OpenKind::Socket, Some((directory, name))) => (directory, Some(name)),
                 _ => continue,
             };
-            if let Ok(found) = self.tree.resolve(directory, true) {
-                let mut resolved = self.tree.resolved(&found.place);
+            if last.as_ref().is_none_or(|(at, _)| at.view() != directory) {
+                let found = self.tree.resolve(directory, true).ok();
+                let resolved = found.map(|found| self.tree.resolved(&found.place));
+                last = Some((directory.to_owned(), resolved));
+            }
+            if let Some((_, Some(resolved))) = &last {
+                let mut resolved = resolved.clone();
                 if let Some(name) = name {
                     resolved.push(name);
                 }
@@ -135,7 +142,7 @@ impl Planner {
         tasks: &Tasks,
         cwd: Option<(OpenFile, OpenFilePlace)>,
         files: Option<(Vec<OpenFile>, Vec<Option<OpenFilePlace>>)>,
-        root: SourceId,
+        root: Option<SourceId>,
         most: usize,
     ) -> bool {
         let is_over = files.is_none();
@@ -183,7 +190,12 @@ impl Planner {
         is_over || self.add_wanted(wanted, tasks)
     }
 
-    fn wanted(&self, open: &OpenFile, place: OpenFilePlace, root: SourceId) -> Option<Wanted> {
+    fn wanted(
+        &self,
+        open: &OpenFile,
+        place: OpenFilePlace,
+        root: Option<SourceId>,
+    ) -> Option<Wanted> {
         let source = self.source_of(&place.at, root);
         let source = source.or_else(|| self.file_bound(&place))?;
         let is_compared = place.at.mount.is_some() || self.options.compare_rootfs;
@@ -253,6 +265,8 @@ impl Planner {
                 parent: wanted.parent,
                 path: wanted.path,
                 kind: wanted.kind,
+                mode: wanted.mode,
+                size: wanted.size,
                 is_held: wanted.id.is_some(),
                 status: status.unwrap_or_else(Status::Failed),
             });
@@ -272,7 +286,7 @@ impl Planner {
         if path.size() >= PATH_MAX {
             return failed(RelRef::ROOT, Cause::TooLong);
         }
-        if path.is_root() && self.tree.sources.is_pending(source) {
+        if path.is_root() && self.tree.sources.is_absent(source) {
             // The mountpoint of an earlier mount, which will be there.
             return Found::Settled(Ok(Status::Present));
         }

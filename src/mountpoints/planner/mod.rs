@@ -11,7 +11,7 @@ mod required;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -49,19 +49,10 @@ impl Plan {
     ) -> Result<Self, Error> {
         let budget = options.budget;
         let mut sources = Sources::default();
-        let unreadable = |errno| Error::Unreadable {
-            file: config.rootfs.clone(),
-            operation: "open",
-            errno,
-        };
-        let root = match sources.add_rootfs(config.rootfs.clone()) {
-            Ok(root) => root,
-            Err(Errno::ENOTDIR) => {
-                let reason = "the rootfs is not a directory";
-                return Err(Error::invalid(&config.rootfs, "", reason));
-            }
-            Err(errno) => return Err(unreadable(errno)),
-        };
+        let root = config.rootfs.as_deref();
+        let root = root
+            .map(|path| open_rootfs(&mut sources, path))
+            .transpose()?;
         let mut planner = Planner {
             tree: MountTree::new(sources, root),
             unreachable: BTreeSet::new(),
@@ -101,6 +92,19 @@ impl Plan {
             pending: planner.tree.pending,
         })
     }
+}
+
+fn open_rootfs(sources: &mut Sources, path: &Path) -> Result<SourceId, Error> {
+    sources
+        .add_rootfs(path.to_owned())
+        .map_err(|errno| match errno {
+            Errno::ENOTDIR => Error::invalid(path, "", "the rootfs is not a directory"),
+            errno => Error::Unreadable {
+                file: path.to_owned(),
+                operation: "open",
+                errno,
+            },
+        })
 }
 
 /// What exceeds the limit.
@@ -160,6 +164,11 @@ impl Planner {
                 self.unreachable.insert(destination.to_owned());
                 return self.unplaced(mount, Some(&stopped.place), kind.ok(), stopped.cause);
             }
+        };
+        // Of a source that nobody has named, what is there tells.
+        let kind = match (&mount.content, found.there) {
+            (Content::Awaited { kind: None, .. }, There::Existing(there)) => Ok(there),
+            _ => kind,
         };
         let status = match kind {
             Ok(kind) => self.judge(&mount, &found, kind),
@@ -295,6 +304,12 @@ impl Planner {
                 Backing::Tmpfs { copy_up: *copy_up },
                 Ok(MountpointKind::Directory),
             ),
+            Content::Awaited { kind, .. } => {
+                // Most are directories, and what is nested in one is.
+                let kind = kind.unwrap_or(MountpointKind::Directory);
+                let id = self.tree.sources.add_awaited(PathBuf::new(), kind);
+                (Backing::Source(id, kind), Ok(kind))
+            }
             Content::Kernel | Content::Other => (Backing::Opaque, Ok(MountpointKind::Directory)),
         }
     }

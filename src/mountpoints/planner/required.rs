@@ -28,7 +28,7 @@ impl Planner {
         checkpoint: &Checkpoint,
         masked: &[String],
         cwd: Option<&RelPath>,
-        root: SourceId,
+        root: Option<SourceId>,
         most: usize,
     ) -> Over {
         let files = self.open_files(checkpoint);
@@ -40,7 +40,7 @@ impl Planner {
             known.push(ConfigMount {
                 resolved: planned.resolved.as_ref().map(RelPath::view),
                 destination: planned.mount.destination.as_ref().ok().map(RelPath::view),
-                is_bind: matches!(planned.mount.content, Content::Bind { .. }),
+                is_bind: planned.mount.is_bind(),
                 parent: if planned.status.failure().is_some_and(is_broken) {
                     Parent::Broken
                 } else if self.ids.contains_key(&index) {
@@ -74,7 +74,7 @@ impl Planner {
     }
 
     /// Returns whether that exceeds the limit.
-    fn add_required(&mut self, required: Vec<RequiredMountpoint>, root: SourceId) -> bool {
+    fn add_required(&mut self, required: Vec<RequiredMountpoint>, root: Option<SourceId>) -> bool {
         for required in required {
             let Some(planned) = self.plan_required(required, root) else {
                 continue;
@@ -91,21 +91,16 @@ impl Planner {
     fn plan_required(
         &mut self,
         required: RequiredMountpoint,
-        root: SourceId,
+        root: Option<SourceId>,
     ) -> Option<PlannedMount> {
         // If the source is unusable, the configuration's own mount has already failed.
         let source = self.source_of(&required.at, root)?;
-        let mount = Mount {
-            written: format!(
-                "/{}",
-                String::from_utf8_lossy(required.mountpoint.as_bytes())
-            ),
-            destination: Ok(required.mountpoint.clone()),
-            file_system: required.file_system,
-            content: Content::Other,
-            follow: false,
-            read_only: false,
-        };
+        let mount = Mount::of_checkpoint(
+            &required.mountpoint,
+            required.file_system,
+            Content::Other,
+            false,
+        );
         let kind = match required.kind {
             KindBy::Checkpoint(kind) => Some(kind),
             KindBy::Source(source) => self.kind_of(&source, root),
@@ -133,9 +128,9 @@ impl Planner {
         })
     }
 
-    pub(super) fn source_of(&self, inside: &Inside, root: SourceId) -> Option<SourceId> {
+    pub(super) fn source_of(&self, inside: &Inside, root: Option<SourceId>) -> Option<SourceId> {
         let Some(index) = inside.mount else {
-            return Some(root);
+            return root;
         };
         match self.tree.backing(*self.ids.get(&index)?) {
             Backing::Source(id, MountpointKind::Directory) => Some(*id),
@@ -144,7 +139,7 @@ impl Planner {
     }
 
     /// The kind of what a mount of the workload shows, if it exists.
-    fn kind_of(&mut self, shown: &Inside, root: SourceId) -> Option<MountpointKind> {
+    fn kind_of(&mut self, shown: &Inside, root: Option<SourceId>) -> Option<MountpointKind> {
         let source = self.source_of(shown, root)?;
         match self
             .tree

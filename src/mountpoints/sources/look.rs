@@ -27,7 +27,7 @@ impl Sources {
                 InodeKind::File | InodeKind::Link => Seen::File,
             });
         };
-        if self.is_pending(source) {
+        if self.is_absent(source) {
             return Ok(Seen::Missing);
         }
         if self.cache.is_missing(source, path) {
@@ -90,7 +90,7 @@ impl Sources {
     ///
     /// The source or a directory on the way can't be looked into.
     pub fn inode(&mut self, source: SourceId, path: RelRef) -> Result<Option<Inode>, Cause> {
-        if self.is_pending(source) || self.cache.is_missing(source, path) {
+        if self.is_absent(source) || self.cache.is_missing(source, path) {
             return Ok(None);
         }
         let found = match path.split_last() {

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use crate::mountpoints::failure::Cause;
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::path::RelRef;
-use crate::sys::{self, Inode, InodeKind, MountpointKind};
+use crate::sys::{self, FileSystem, Inode, InodeKind, MountpointKind};
 
 use cache::Cache;
 pub use cache::Judged;
@@ -31,8 +31,18 @@ struct Source {
     kind: InodeKind,
     /// Device and inode number; none before they are needed.
     identity: Option<(u64, u64)>,
-    /// It isn't there yet, but will be: the mountpoint of an earlier mount.
-    pending: Option<HostPlace>,
+    state: State,
+}
+
+/// Whether a source is there.
+#[derive(Debug)]
+enum State {
+    /// It is.
+    There,
+    /// It isn't there yet, but will be: the mountpoint of an earlier mount, at this place.
+    Pending(HostPlace),
+    /// Nobody knows yet what it will be: as if it were empty.
+    Awaited,
 }
 
 /// What is at a path.
@@ -99,13 +109,18 @@ impl Sources {
         kind: MountpointKind,
     ) -> SourceId {
         let (directory, _) = self.add_as(at, true, directory.kind, Some(directory.identity));
-        let kind = match kind {
-            MountpointKind::Directory => InodeKind::Directory,
-            MountpointKind::File => InodeKind::File,
-        };
-        let (id, _) = self.add_as(path, true, kind, None);
+        let (id, _) = self.add_as(path, true, kind.into(), None);
         if let Some(source) = self.all.get_mut(id.0) {
-            source.pending = Some(directory.at(below));
+            source.state = State::Pending(directory.at(below));
+        }
+        id
+    }
+
+    /// Adds a source that only the restore will have; `name`: what to call it.
+    pub fn add_awaited(&mut self, name: PathBuf, kind: MountpointKind) -> SourceId {
+        let (id, _) = self.add_as(name, true, kind.into(), None);
+        if let Some(source) = self.all.get_mut(id.0) {
+            source.state = State::Awaited;
         }
         id
     }
@@ -128,14 +143,16 @@ impl Sources {
             stripped: false,
             kind,
             identity,
-            pending: None,
+            state: State::There,
         });
         (id, mountpoint)
     }
 
     /// Translates a place in a pending source into one in a source that exists. None for other sources.
     pub fn real(&self, source: SourceId, path: RelRef) -> Option<HostPlace> {
-        let pending = self.all.get(source.0)?.pending.as_ref()?;
+        let State::Pending(pending) = &self.all.get(source.0)?.state else {
+            return None;
+        };
         Some(HostPlace {
             source: pending.source,
             path: pending.view().join(path),
@@ -181,6 +198,12 @@ impl Sources {
     ///
     /// As [`Sources::directory`].
     pub fn judge(&mut self, source: SourceId, path: RelRef) -> Result<Judged, Cause> {
+        if self.is_awaited(source) {
+            return Ok(Judged {
+                identity: awaited_identity(source),
+                file_system: FileSystem::default(),
+            });
+        }
         if path.is_root() {
             self.checked_root(source)?;
         } else {
@@ -197,6 +220,20 @@ impl Sources {
             file_system,
         };
         Ok(*open.judged.insert(judged))
+    }
+
+    /// The identity of the directory at `path` in a source.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::directory`].
+    pub fn identity_at(&mut self, source: SourceId, path: RelRef) -> Result<(u64, u64), Cause> {
+        if self.is_awaited(source) {
+            return Ok(awaited_identity(source));
+        }
+        let directory = self.directory(source, path)?;
+        let inode = sys::inode(directory).map_err(Cause::system("fstat"))?;
+        Ok(inode.identity)
     }
 
     /// Opens the directory at `path` in a source to create something in it, without following symlinks.
@@ -252,6 +289,9 @@ impl Sources {
     fn root(&mut self, id: SourceId) -> Result<BorrowedFd<'_>, Cause> {
         if !self.cache.find(id, RelRef::ROOT) {
             let source = self.all.get(id.0).ok_or(Cause::Internal)?;
+            if let State::Awaited = source.state {
+                return Err(Cause::Internal);
+            }
             let mut fd = match sys::open_root(&source.path) {
                 Err(Errno::EMFILE) => {
                     self.cache.make_room();
@@ -305,8 +345,19 @@ impl Sources {
     }
 
     /// Whether a source isn't there yet.
-    pub fn is_pending(&self, id: SourceId) -> bool {
+    pub fn is_absent(&self, id: SourceId) -> bool {
         let source = self.all.get(id.0);
-        source.is_some_and(|source| source.pending.is_some())
+        source.is_some_and(|source| !matches!(source.state, State::There))
     }
+
+    /// Whether nobody knows yet what a source will be.
+    pub fn is_awaited(&self, id: SourceId) -> bool {
+        let source = self.all.get(id.0);
+        source.is_some_and(|source| matches!(source.state, State::Awaited))
+    }
+}
+
+/// What stands for device and inode number of a source that isn't there: no file system has this device.
+fn awaited_identity(id: SourceId) -> (u64, u64) {
+    (u64::MAX, id.0 as u64)
 }
