@@ -34,8 +34,10 @@
 
 mod checkpoint;
 pub mod cli;
+mod diagnosis;
 mod error;
 mod escape;
+mod host;
 mod input;
 mod log;
 mod mountpoints;
@@ -79,9 +81,9 @@ pub mod internals {
 }
 
 use checkpoint::OpenFiles;
+use diagnosis::{fits, needs_of_host, of_host};
 use log::TARGET;
 use mountpoints::create::create;
-use mountpoints::diagnosis::fits;
 use mountpoints::plan::Plan;
 use oci::bundle::Bundle;
 use tracing::warn;
@@ -96,7 +98,11 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
         directory, config, ..
     } = request.bundle;
     log::note("bundle", directory.as_os_str().as_encoded_bytes());
-    let (owner, externals) = (config.owner.clone(), config.externals.clone());
+    let (owner, externals, network) = (
+        config.owner.clone(),
+        config.externals.clone(),
+        config.network,
+    );
     let checkpoint = request.checkpoint;
     if let OpenFiles::Unusable(error) = &checkpoint.files {
         warn!(target: TARGET, "what the checkpoint's tasks hold open is not considered: {error}");
@@ -108,12 +114,25 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
     if request.mode == Mode::Create {
         create(&mut plan, &owner);
     }
+    let host = match (request.diagnose, request.failing) {
+        (true, _) => of_host(&checkpoint, network, request.runtime, usize::MAX),
+        // In a restore the first task will do: most containers' tasks are alike.
+        (false, Failing::CriuFails) => of_host(&checkpoint, network, request.runtime, 1),
+        (false, _) => Vec::new(),
+    };
+    let needs_of_host = if plan.is_alone() {
+        needs_of_host(&checkpoint)
+    } else {
+        Vec::new()
+    };
     Ok(Report {
         bundle: directory,
         plan,
         namespaces: checkpoint.namespaces,
         externals,
         failing: request.failing,
+        host,
+        needs_of_host,
         diagnosed: request.diagnose,
         runtime: request.runtime,
         ignores_files: matches!(checkpoint.files, OpenFiles::Unusable(_)),

@@ -4,9 +4,8 @@
 
 use std::path::Path;
 
-use super::MountImage;
+use super::{MountImage, OpenFile};
 use crate::error::Error;
-use crate::path::RelPath;
 
 /// Maximum number of mounts. The kernel allows 100,000 in a namespace (`fs.mount-max`); planning, creating
 /// and reporting one takes about 2 KB.
@@ -105,8 +104,10 @@ impl Budget {
     }
 
     /// Counts an open file that is kept.
-    pub(super) fn name_of_open_file(&mut self, path: &RelPath, file: &Path) -> Result<(), Error> {
-        self.take_open_file_names(OPEN_FILE + path.as_bytes().len(), file)
+    pub(super) fn open_file_kept(&mut self, open: &OpenFile, file: &Path) -> Result<(), Error> {
+        let build_id = open.build_id.as_ref().map_or(0, |id| id.len());
+        let size = OPEN_FILE + open.path.as_bytes().len() + build_id;
+        self.take_open_file_names(size, file)
     }
 
     /// Counts a FIFO or a deleted file, of which only the ID is kept.

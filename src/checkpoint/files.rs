@@ -3,6 +3,7 @@
 //! each kind before (CRIU images/fdinfo.proto, regfile.proto, fifo.proto, sk-unix.proto, fsnotify.proto).
 
 mod messages;
+mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
@@ -20,14 +21,19 @@ use messages::{
     FanotifyFile, FanotifyMark, Fifo, File, Handle, InotifyFile, InotifyWatch, Regular, Remap,
     Socket,
 };
+pub use sockets::Sockets;
 
 /// Maximum bytes in one entry: a path has at most `PATH_MAX`, but one inotify file can have thousands of
 /// watches, each with a path.
 const MAX_ENTRY: usize = 4 << 20;
+/// Maximum words of a build ID (CRIU criu/files-reg.c, `BUILD_ID_MAP_SIZE` and its limit of 512 bytes).
+const MAX_BUILD_ID: usize = 128;
 /// `SOCK_DGRAM` (socket(2)).
 const DATAGRAM: u32 = 2;
 /// `TCP_ESTABLISHED`, which CRIU also has for Unix sockets.
 const ESTABLISHED: u32 = 1;
+/// `USK_EXTERN`: the other end of a connection that left the container.
+const EXTERNAL: u32 = 1;
 /// The events of a watch that only a directory has (inotify(7)): something in it is created, deleted or
 /// moved.
 const DIRECTORY_EVENTS: u32 = 0x40 | 0x80 | 0x100 | 0x200;
@@ -49,6 +55,8 @@ pub struct OpenFile {
     pub mode: Option<u32>,
     /// Its size in bytes, if CRIU compares it.
     pub size: Option<u64>,
+    /// The build ID of a program or library, padded to a multiple of four bytes.
+    pub build_id: Option<Box<[u8]>>,
 }
 
 /// What has to be at the path of an [`OpenFile`].
@@ -87,6 +95,7 @@ pub struct Files {
     all: Vec<OpenFile>,
     /// The IDs of FIFOs, by the IDs of the files that have their paths.
     fifos: BTreeMap<u32, u32>,
+    sockets: Sockets,
     /// The IDs of files that were deleted while they were open. CRIU brings them back itself.
     deleted: BTreeSet<u32>,
 }
@@ -144,7 +153,7 @@ impl Files {
             let before = self.all.len();
             add(self, &entry);
             for open in self.all.iter().skip(before) {
-                budget.name_of_open_file(&open.path, file)?;
+                budget.open_file_kept(open, file)?;
             }
             if self.ids() > ids {
                 ids = self.ids();
@@ -160,7 +169,7 @@ impl Files {
     }
 
     /// All that CRIU opens where the tasks had it open, each path once.
-    pub fn finish(self) -> Vec<OpenFile> {
+    pub fn finish(self) -> (Vec<OpenFile>, Sockets) {
         let mut all = self.all;
         all.retain(|open| !self.deleted.contains(&open.id));
         for open in &mut all {
@@ -186,6 +195,9 @@ impl Files {
                 && is_socket(later) == is_socket(first);
             if is_same {
                 first.size = first.size.or(later.size);
+                if first.build_id.is_none() {
+                    first.build_id = later.build_id.take();
+                }
                 if (first.kind, later.kind) == (OpenKind::Log, OpenKind::File)
                     || first.kind == OpenKind::Log && first.size.is_some_and(|size| size > 0)
                 {
@@ -194,7 +206,7 @@ impl Files {
             }
             is_same
         });
-        all
+        (all, self.sockets)
     }
 
     fn add(&mut self, file: &File) {
@@ -206,6 +218,9 @@ impl Files {
         }
         if let Some(socket) = &file.usk {
             self.add_socket(socket);
+        }
+        if let Some(socket) = &file.isk {
+            self.sockets.add(socket);
         }
         if let Some(inotify) = &file.ify {
             self.add_inotify(inotify);
@@ -246,6 +261,7 @@ impl Files {
             OpenFile {
                 mode: file.mode,
                 size: file.size,
+                build_id: build_id(&file.build_id),
                 ..Self::open(file.id, file.mnt_id, kind)
             },
             &file.name,
@@ -257,6 +273,9 @@ impl Files {
     }
 
     fn add_socket(&mut self, socket: &Socket) {
+        if socket.uflags.is_some_and(|flags| flags & EXTERNAL != 0) {
+            self.sockets.add_external(&socket.name);
+        }
         // A connection has the name of the socket that accepted it, and doesn't bind it.
         let is_bound = socket.r#type == DATAGRAM || socket.state != ESTABLISHED;
         if !is_bound || socket.deleted == Some(true) {
@@ -333,6 +352,7 @@ impl Files {
             kind,
             mode: None,
             size: None,
+            build_id: None,
         }
     }
 
@@ -346,4 +366,10 @@ impl Files {
             self.all.push(open);
         }
     }
+}
+
+/// A build ID from the words of an image.
+fn build_id(words: &[u32]) -> Option<Box<[u8]>> {
+    let is_one = (1..=MAX_BUILD_ID).contains(&words.len());
+    is_one.then(|| words.iter().flat_map(|word| word.to_le_bytes()).collect())
 }

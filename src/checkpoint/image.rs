@@ -22,6 +22,17 @@ pub enum Image {
     Files(FilesImage),
     /// A part of a task, by the number in the name.
     Task(TaskImage, u32),
+    /// The machine.
+    Machine(MachineImage),
+}
+
+/// An image about the machine that the checkpoint was made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineImage {
+    /// `inventory.img`.
+    Inventory,
+    /// `cgroup.img`.
+    Cgroups,
 }
 
 /// An image of open files.
@@ -70,6 +81,8 @@ impl Image {
         let stem = name.strip_suffix(".img")?;
         let of_files = |image| Some(Self::Files(image));
         match stem {
+            "inventory" => return Some(Self::Machine(MachineImage::Inventory)),
+            "cgroup" => return Some(Self::Machine(MachineImage::Cgroups)),
             "files" => return of_files(FilesImage::All),
             "reg-files" => return of_files(FilesImage::Regular),
             "fifo" => return of_files(FilesImage::Fifos),
@@ -104,6 +117,8 @@ impl Image {
             Self::Mounts(number) => format!("mountpoints-{number}.img"),
             Self::Files(image) => format!("{}.img", image.stem()),
             Self::Task(image, number) => format!("{}-{number}.img", image.stem()),
+            Self::Machine(MachineImage::Inventory) => "inventory.img".to_owned(),
+            Self::Machine(MachineImage::Cgroups) => "cgroup.img".to_owned(),
         }
     }
 
@@ -122,6 +137,8 @@ impl Image {
                 FilesImage::FanotifyMarks => 0x5650_6035,
                 FilesImage::Remaps => 0x5913_3954,
             },
+            Self::Machine(MachineImage::Inventory) => 0x5831_3116,
+            Self::Machine(MachineImage::Cgroups) => 0x5938_3330,
             Self::Task(image, _) => match image {
                 TaskImage::Core => 0x5505_3847,
                 TaskImage::Credentials => 0x5402_3547,
@@ -202,7 +219,7 @@ impl<'a> Entries<'a> {
         if magic != Word::Value(kind.magic()) {
             let reason = match kind {
                 Image::Mounts(_) => "not a mountpoints image: wrong magic number",
-                Image::Files(_) | Image::Task(..) => "not such an image: wrong magic number",
+                _ => "not such an image: wrong magic number",
             };
             return Err(Error::invalid(file, "", reason));
         }

@@ -10,6 +10,7 @@ mod budget;
 mod dump;
 mod files;
 mod image;
+mod machine;
 mod mounts;
 mod tasks;
 
@@ -23,7 +24,8 @@ use nix::errno::Errno;
 
 pub use budget::Budget;
 pub use dump::Dump;
-pub use files::{OpenFile, OpenKind};
+pub use files::{OpenFile, OpenKind, Sockets};
+pub use machine::{Lsm, Machine};
 pub use mounts::{parse, read_image};
 pub use tasks::{Holder, Tasks};
 
@@ -31,7 +33,7 @@ use crate::error::Error;
 use crate::path::RelPath;
 use crate::{input, sys};
 use files::Files;
-use image::{FilesImage, Image, TaskImage};
+use image::{FilesImage, Image, MachineImage, TaskImage};
 use tasks::TaskTable;
 
 /// Maximum number of entries in an image directory. CRIU writes about six files per process.
@@ -46,7 +48,9 @@ pub struct Checkpoint {
     pub namespaces: Vec<Namespace>,
     /// What CRIU opens by path, or why that is unknown.
     pub files: OpenFiles,
-    /// Who holds it open.
+    /// Sockets, as far as they need something of the host.
+    pub sockets: Sockets,
+    /// Who holds it open, and the machine that they ran on.
     pub tasks: Tasks,
     /// What the engine exported beside the images.
     pub dump: Dump,
@@ -83,6 +87,8 @@ pub struct MountImage {
     pub external: Option<Vec<u8>>,
     /// Whether it is read-only.
     pub read_only: bool,
+    /// Whether what it shows was deleted: CRIU makes it anew.
+    pub deleted: bool,
 }
 
 impl MountImage {
@@ -162,10 +168,17 @@ pub fn read(directory: ImageDirectory) -> Result<Checkpoint, Error> {
         namespaces.push(namespace);
     }
     let files = read_files(&directory, &names.files, &mut budget);
+    let unusable = |error| (OpenFiles::Unusable(error), Sockets::default());
+    let (files, sockets) = files.unwrap_or_else(unusable);
     Ok(Checkpoint {
         namespaces,
-        files: files.unwrap_or_else(OpenFiles::Unusable),
-        tasks: Tasks::InDirectory(directory, names.tasks),
+        files,
+        sockets,
+        tasks: Tasks::InDirectory {
+            directory,
+            tasks: names.tasks,
+            machine: names.machine,
+        },
         dump: Dump::default(),
     })
 }
@@ -185,20 +198,21 @@ pub fn parse_named(name: &str, mut bytes: &[u8]) -> Result<Vec<OpenFile>, Error>
         Some(Image::Task(kind, number)) => {
             TaskTable::default().read(&mut bytes, kind, number)?;
         }
+        Some(Image::Machine(kind)) => Machine::default().read(&mut bytes, kind, file)?,
         Some(Image::Mounts(_)) | None => {
             return Err(Error::invalid(file, "", "no image of files or tasks"));
         }
     }
-    Ok(files.finish())
+    Ok(files.finish().0)
 }
 
 fn read_files(
     directory: &ImageDirectory,
     images: &[FilesImage],
     budget: &mut Budget,
-) -> Result<OpenFiles, Error> {
+) -> Result<(OpenFiles, Sockets), Error> {
     if images.is_empty() {
-        return Ok(OpenFiles::None);
+        return Ok((OpenFiles::None, Sockets::default()));
     }
     let mut files = Files::default();
     for &kind in images {
@@ -206,7 +220,8 @@ fn read_files(
             files.read(content, kind, file, budget)
         })?;
     }
-    Ok(OpenFiles::Known(files.finish()))
+    let (files, sockets) = files.finish();
+    Ok((OpenFiles::Known(files), sockets))
 }
 
 impl ImageDirectory {
@@ -233,6 +248,7 @@ struct Names {
     mounts: Vec<u32>,
     files: Vec<FilesImage>,
     tasks: Vec<(TaskImage, u32)>,
+    machine: Vec<MachineImage>,
 }
 
 impl Names {
@@ -248,6 +264,7 @@ impl Names {
                 Some(Image::Task(image, number)) if names.tasks.len() < tasks::MAX_IMAGES => {
                     names.tasks.push((image, number));
                 }
+                Some(Image::Machine(image)) => names.machine.push(image),
                 Some(Image::Task(..)) | None => {}
             }
             if count > MAX_NAMES || names.mounts.len() > Budget::MAX_NAMESPACES {

@@ -37,6 +37,8 @@ struct MountEntry {
     root: Vec<u8>,
     #[prost(bytes = "vec", required, tag = "7")]
     mountpoint: Vec<u8>,
+    #[prost(bool, optional, tag = "16")]
+    deleted: Option<bool>,
     #[prost(bytes = "vec", optional, tag = "14")]
     fsname: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "18")]
@@ -112,6 +114,7 @@ fn mount(entry: &MountEntry) -> Option<MountImage> {
         file_system,
         external: entry.ext_key.clone(),
         read_only: entry.flags & READ_ONLY != 0,
+        deleted: entry.deleted == Some(true),
     })
 }
 

@@ -11,7 +11,8 @@ use std::io::BufRead;
 use prost::Message;
 
 use super::ImageDirectory;
-use super::image::{Entries, Entry, Image, TaskImage};
+use super::image::{Entries, Entry, Image, MachineImage, TaskImage};
+use super::machine::{Machine, TasksMachine};
 use crate::error::Error;
 
 /// Maximum number of images of tasks.
@@ -47,14 +48,24 @@ pub struct Holder {
 #[derive(Debug)]
 pub enum Tasks {
     /// In an image directory, with these images.
-    InDirectory(ImageDirectory, Vec<(TaskImage, u32)>),
+    InDirectory {
+        directory: ImageDirectory,
+        tasks: Vec<(TaskImage, u32)>,
+        machine: Vec<MachineImage>,
+    },
     /// As read.
-    Read(TaskTable),
+    Read {
+        table: Box<TaskTable>,
+        machine: Box<Machine>,
+    },
 }
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self::Read(TaskTable::default())
+        Self::Read {
+            table: Box::default(),
+            machine: Box::default(),
+        }
     }
 }
 
@@ -63,14 +74,49 @@ impl Tasks {
     /// task holds are left out.
     pub fn holders(&self, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
         match self {
-            Self::Read(table) => table.holders(wanted),
-            Self::InDirectory(directory, images) => {
+            Self::Read { table, .. } => table.holders(wanted),
+            Self::InDirectory {
+                directory, tasks, ..
+            } => {
                 let mut table = TaskTable::default();
-                for &(image, number) in images {
+                for &(image, number) in tasks {
                     // CRIU will report what it can't read.
                     let _ = table.read_from(directory, image, number);
                 }
                 table.holders(wanted)
+            }
+        }
+    }
+}
+
+impl Tasks {
+    /// The machine that they ran on, as at most so many of them say. What can't be read says nothing.
+    pub fn machine(&self, most: usize) -> Machine {
+        match self {
+            Self::Read { table, machine } => Machine {
+                tasks: table.machine.clone(),
+                ..(**machine).clone()
+            },
+            Self::InDirectory {
+                directory,
+                tasks,
+                machine,
+            } => {
+                let mut read = Machine::default();
+                for &kind in machine {
+                    let image = Image::Machine(kind);
+                    let _ =
+                        directory.open_image(image, |content, file| read.read(content, kind, file));
+                }
+                let mut table = TaskTable::default();
+                let core = tasks.iter().filter(|(image, _)| *image == TaskImage::Core);
+                let mut core: Vec<u32> = core.map(|&(_, number)| number).collect();
+                core.sort_unstable();
+                for &number in core.iter().take(most) {
+                    let _ = table.read_from(directory, TaskImage::Core, number);
+                }
+                read.tasks = table.machine;
+                read
             }
         }
     }
@@ -88,6 +134,8 @@ pub struct TaskTable {
     tables: BTreeMap<u32, u32>,
     /// The files of each table.
     files: BTreeMap<u32, Vec<u32>>,
+    /// The machine that they ran on.
+    machine: TasksMachine,
     images: usize,
     held: usize,
     bytes: usize,
@@ -101,6 +149,7 @@ impl Default for TaskTable {
             mapped: BTreeMap::new(),
             tables: BTreeMap::new(),
             files: BTreeMap::new(),
+            machine: TasksMachine::default(),
             images: MAX_IMAGES,
             held: MAX_HELD,
             bytes: MAX_BYTES,
@@ -145,7 +194,12 @@ impl TaskTable {
                     if let Some(ids) = core.ids {
                         self.tables.entry(number).or_insert(ids.files_id);
                     }
-                    if let Some(creds) = core.thread_core.and_then(|thread| thread.creds) {
+                    let mut creds = core.thread.and_then(|thread| thread.creds);
+                    let profile = creds.as_mut().and_then(|creds| creds.lsm_profile.take());
+                    let state = core.thread_info.and_then(|info| info.fpregs?.xsave);
+                    let xstate = state.map(|state| state.xstate_bv);
+                    self.machine.add(core.mtype, profile, xstate);
+                    if let Some(creds) = creds {
                         take(&mut self.held, creds.groups.len())
                             .ok_or_else(|| too_many("groups"))?;
                         self.credentials.insert(number, creds.credentials());
@@ -241,10 +295,35 @@ impl Entry for Descriptor {}
 /// `core_entry`.
 #[derive(Clone, PartialEq, Message)]
 struct Core {
+    #[prost(uint32, required, tag = "1")]
+    mtype: u32,
+    #[prost(message, optional, tag = "2")]
+    thread_info: Option<X86>,
     #[prost(message, optional, tag = "4")]
     ids: Option<Ids>,
     #[prost(message, optional, tag = "5")]
-    thread_core: Option<ThreadCore>,
+    thread: Option<ThreadCore>,
+}
+
+/// `thread_info_x86`.
+#[derive(Clone, PartialEq, Message)]
+struct X86 {
+    #[prost(message, optional, tag = "3")]
+    fpregs: Option<X86Registers>,
+}
+
+/// `user_x86_fpregs_entry`.
+#[derive(Clone, PartialEq, Message)]
+struct X86Registers {
+    #[prost(message, optional, tag = "13")]
+    xsave: Option<X86State>,
+}
+
+/// `user_x86_xsave_entry`.
+#[derive(Clone, PartialEq, Message)]
+struct X86State {
+    #[prost(uint64, required, tag = "1")]
+    xstate_bv: u64,
 }
 
 /// `thread_core_entry`.
@@ -263,6 +342,8 @@ struct Creds {
     fsgid: u32,
     #[prost(uint32, repeated, packed = "false", tag = "14")]
     groups: Vec<u32>,
+    #[prost(bytes = "vec", optional, tag = "15")]
+    lsm_profile: Option<Vec<u8>>,
 }
 
 impl Creds {

@@ -9,9 +9,7 @@
 
 pub mod budget;
 pub mod create;
-pub mod diagnosis;
 pub mod failure;
-mod finding_kind;
 pub mod host_place;
 pub mod mount_tree;
 pub mod needs;

@@ -26,6 +26,8 @@ pub struct PlanOptions {
     pub append: bool,
     /// Compare open files with content in the rootfs too, and not in the sources alone: a container has hundreds.
     pub compare_rootfs: bool,
+    /// Compare build IDs, for which files have to be read.
+    pub compare_content: bool,
     /// The limit on created inodes.
     pub budget: Budget,
 }
@@ -37,6 +39,10 @@ pub struct Plan {
     pub rootfs: Option<PathBuf>,
     /// The mounts, in the order of the configuration; then those that only the checkpoint has.
     pub mounts: Vec<PlannedMount>,
+    /// What mounts of the workload's show, and isn't there.
+    pub missing_inner: Vec<InnerSource>,
+    /// Where CRIU makes a directory in a rootfs without /tmp, if the rootfs is read-only.
+    pub has_no_tmp: bool,
     /// What CRIU opens by path, or the runtime creates: working directories, open files and more.
     pub files: Vec<PlannedFile>,
     /// Who creates, by `MakerId`.
@@ -55,6 +61,15 @@ pub struct Plan {
     ///
     /// [`OPEN_FILE_PATHS`]: super::budget::OPEN_FILE_PATHS
     pub files_over_limit: Option<usize>,
+}
+
+/// What a mount of the workload's shows: something in the rootfs or in a source.
+#[derive(Debug)]
+pub struct InnerSource {
+    /// The mountpoint in the container.
+    pub mountpoint: RelPath,
+    /// Where it is on the host.
+    pub at: HostPlace,
 }
 
 /// Something that CRIU opens by its path.
@@ -158,6 +173,8 @@ pub enum Difference {
         /// The mode in the checkpoint.
         recorded: u32,
     },
+    /// It is another build of a program or library.
+    BuildId,
     /// CRIU binds a socket here, and something that is no socket has the name.
     InUse,
 }
@@ -169,6 +186,7 @@ impl Display for Difference {
             Self::Mode { here, recorded } => {
                 write!(out, "mode 0{here:o} here, 0{recorded:o} recorded")
             }
+            Self::BuildId => out.write_str("another build ID here than recorded"),
             Self::InUse => out.write_str("the name of a socket, and in use by something else"),
         }
     }

@@ -35,6 +35,15 @@ pub fn action_scripts(text: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Whether a file has an option, with its value if that follows a `=`.
+pub fn has_option(text: &[u8], option: &str) -> bool {
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.any(|line| {
+        let mut words = line.trim_ascii().split(|byte| b" \t#".contains(byte));
+        words.next() == Some(option.as_bytes())
+    })
+}
+
 /// Whether such a file can name this path: CRIU cuts a value at a blank or a `#`, even inside quotes. It must
 /// also be normalized, so that it leads to the installed program.
 pub fn accepts_path(program: &Path) -> bool {

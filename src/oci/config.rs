@@ -49,6 +49,20 @@ pub struct Config {
     pub owner: Owner,
     /// The external mounts besides binds.
     pub externals: Externals,
+    /// Whose network the container has.
+    pub network: Network,
+}
+
+/// Whose network a container has (runtime-spec config-linux.md, "Namespaces").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// The host's.
+    #[default]
+    Host,
+    /// Its own, which the runtime makes.
+    Own,
+    /// That of a namespace which an engine has made, with addresses of its own.
+    Given,
 }
 
 /// What a runtime passes to CRIU as external mounts, besides binds.
@@ -84,6 +98,8 @@ impl Config {
         let Annotations { restore, append } = annotations.unwrap_or_default();
         let Object(linux) = raw.linux.unwrap_or_default();
         let devices = linux.devices.unwrap_or_default();
+        let mut namespaces = linux.namespaces.iter().flatten();
+        let network = namespaces.find(|namespace| namespace.kind == "network");
         Ok(Self {
             is_oci: raw.version.is_some(),
             restore,
@@ -96,6 +112,11 @@ impl Config {
             externals: Externals {
                 masked: linux.masked_paths.unwrap_or_default(),
                 devices: devices.into_iter().map(|device| device.path).collect(),
+            },
+            network: match network {
+                None => Network::Host,
+                Some(RawNamespace { path: None, .. }) => Network::Own,
+                Some(_) => Network::Given,
             },
         })
     }
@@ -159,6 +180,14 @@ struct RawLinux {
     gid_mappings: Option<Vec<LinuxIdMapping>>,
     masked_paths: Option<Vec<String>>,
     devices: Option<Vec<RawDevice>>,
+    namespaces: Option<Vec<RawNamespace>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawNamespace {
+    #[serde(rename = "type")]
+    kind: String,
+    path: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,9 +4,12 @@
 use std::io::{self, Write};
 
 use super::Doubt;
+use crate::diagnosis::{Finding, Severity};
 use crate::error::shown;
 use crate::escape::Escaped;
-use crate::mountpoints::diagnosis::Finding;
+
+const UNKNOWN: &str = "It is unknown whether this checkpoint can be restored here";
+const NO: &str = "This checkpoint can't be restored as it is, for";
 
 /// Writes the findings, and the verdict.
 pub(super) fn text(
@@ -16,41 +19,45 @@ pub(super) fn text(
 ) -> io::Result<()> {
     writeln!(out)?;
     for finding in findings {
-        let (path, message) = (finding.path(), finding.kind.message());
-        write!(out, "{}: {message}", Escaped(&path))?;
-        if let Some(path) = finding.host_path() {
-            write!(out, ": {}", shown(&path))?;
+        let message = finding.kind.message();
+        match finding.path() {
+            Some(path) => write!(out, "{}: {message}", Escaped(&path))?,
+            None => write!(out, "this host: {message}")?,
+        }
+        let place = finding.host_path();
+        let place = place.as_deref().map(|path| shown(path).to_string());
+        if let Some(about) = place.as_deref().or(finding.detail()) {
+            write!(out, ": {about}")?;
         }
         writeln!(out)?;
         if let Some(criu) = finding.criu() {
-            writeln!(out, "    CRIU: {criu}")?;
+            let may = match finding.kind.severity() {
+                Severity::MayFail => ", maybe",
+                Severity::Fails | Severity::Warns => "",
+            };
+            writeln!(out, "    CRIU{may}: {criu}")?;
         }
     }
-    let fatal = findings.iter().filter(|finding| finding.kind.is_fatal());
-    match (fatal.count(), doubt) {
-        (0, Some(doubt)) => {
-            write!(
-                out,
-                "It is unknown whether this checkpoint can be restored here: "
-            )?;
-            match doubt {
-                Doubt::NotConsidered => writeln!(out, "a part of it is not considered."),
-                Doubt::Unnamed(all) => writeln!(
-                    out,
-                    "nothing says what will be at {} (see --volume).",
-                    listed(all)
-                ),
-            }
+    let count = |severity| {
+        let all = findings.iter().map(|finding| finding.kind.severity());
+        all.filter(|one| *one == severity).count()
+    };
+    match (count(Severity::Fails), doubt, count(Severity::MayFail)) {
+        (0, Some(Doubt::NotConsidered), _) => {
+            writeln!(out, "{UNKNOWN}: a part of it is not considered.")
         }
-        (0, None) => writeln!(out, "This checkpoint can be restored here."),
-        (1, _) => writeln!(
-            out,
-            "This checkpoint can't be restored as it is, for one reason."
-        ),
-        (more, _) => writeln!(
-            out,
-            "This checkpoint can't be restored as it is, for {more} reasons."
-        ),
+        (0, Some(Doubt::Unnamed(all)), _) => {
+            let all = listed(all);
+            writeln!(
+                out,
+                "{UNKNOWN}: nothing says what will be at {all} (see --volume)."
+            )
+        }
+        (0, None, 0) => writeln!(out, "This checkpoint can be restored here."),
+        (0, None, 1) => writeln!(out, "{UNKNOWN}: one thing may make it fail."),
+        (0, None, more) => writeln!(out, "{UNKNOWN}: {more} things may make it fail."),
+        (1, ..) => writeln!(out, "{NO} one reason."),
+        (more, ..) => writeln!(out, "{NO} {more} reasons."),
     }
 }
 

@@ -13,9 +13,9 @@ use super::Report;
 use super::inodes::{Named, named};
 use super::summary::Summary;
 use crate::checkpoint::{MountImage, OpenKind};
+use crate::diagnosis::Finding;
 use crate::escape::Escaped;
 use crate::mountpoints::budget::Lines;
-use crate::mountpoints::diagnosis::Finding;
 use crate::mountpoints::needs::{NeededInode, NeededSource};
 use crate::mountpoints::pending::Need;
 use crate::mountpoints::plan::{Origin, Plan, PlannedFile, PlannedMount, Status};
@@ -54,6 +54,14 @@ struct Whole<'a, M, O, F, N> {
     /// If the checkpoint stands alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<N>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs_of_host: Option<Vec<HostNeed<'a>>>,
+}
+
+#[derive(Serialize)]
+struct HostNeed<'a> {
+    what: &'static str,
+    which: &'a str,
 }
 
 #[derive(Serialize)]
@@ -77,18 +85,21 @@ struct NeededReport {
 #[derive(Serialize)]
 struct FindingReport {
     kind: &'static str,
-    mount: String,
+    severity: &'static str,
+    mount: Option<String>,
+    detail: Option<String>,
     message: &'static str,
     host_path: Option<String>,
     criu: Option<String>,
 }
 
 #[derive(Serialize)]
-struct CheckpointReport<M, N> {
+struct CheckpointReport<'a, M, N> {
     version: u32,
     checkpoint: String,
     namespaces: M,
     needs: N,
+    needs_of_host: Vec<HostNeed<'a>>,
 }
 
 #[derive(Serialize)]
@@ -191,6 +202,7 @@ pub(super) fn report(
         unlisted: Unlisted(&lines),
         findings: findings.map(|all| Each(move || all.iter().map(finding))),
         needs: plan.is_alone().then_some(Each(|| needs.iter().map(source))),
+        needs_of_host: plan.is_alone().then(|| needs_of_host(report)),
     };
     write_pretty(&report, out)
 }
@@ -215,6 +227,7 @@ pub(super) fn checkpoint(
             all.map(|namespace| Each(move || namespace.mounts.iter().map(mount)))
         }),
         needs: Each(|| needs.iter().map(source)),
+        needs_of_host: needs_of_host(report),
     };
     write_pretty(&report, out)
 }
@@ -227,11 +240,18 @@ pub(super) fn write_pretty(report: &impl Serialize, out: &mut dyn Write) -> io::
 fn finding(finding: &Finding) -> FindingReport {
     FindingReport {
         kind: finding.kind.name(),
-        mount: bytes(&finding.path()),
+        severity: finding.kind.severity().name(),
+        mount: finding.path().map(|path| bytes(&path)),
+        detail: finding.detail().map(str::to_owned),
         message: finding.kind.message(),
         host_path: finding.host_path().as_deref().map(path),
         criu: finding.criu(),
     }
+}
+
+fn needs_of_host(report: &Report) -> Vec<HostNeed<'_>> {
+    let all = report.needs_of_host.iter();
+    all.map(|(what, which)| HostNeed { what, which }).collect()
 }
 
 fn source<'a>(needed: &'a NeededSource) -> impl Serialize + use<'a> {

@@ -7,10 +7,11 @@ use tracing::{error, info, warn};
 
 use super::Report;
 use super::summary::Summary;
-use crate::escape::Quoted;
+use crate::diagnosis::{FindingKind, of_open_file};
+use crate::error::shown;
+use crate::escape::{Escaped, Quoted};
 use crate::log::{TARGET, about_file, about_mount};
 use crate::mountpoints::budget::OPEN_FILE_PATHS;
-use crate::mountpoints::diagnosis::{FindingKind, of_open_file};
 use crate::mountpoints::plan::{Plan, PlannedFile, Reason, Status};
 use crate::oci::config::APPEND_ANNOTATION;
 
@@ -86,6 +87,21 @@ fn other_files(plan: &Plan) {
     not_listed(omitted);
 }
 
+/// What CRIU will fail at, or may fail at, besides mounts and files.
+fn of_host(report: &Report) {
+    for found in &report.host {
+        let (code, message, detail) = (found.kind.name(), found.kind.message(), &found.detail);
+        warn!(target: TARGET, "{code}: {message}: {detail}");
+    }
+    for inner in &report.plan.missing_inner {
+        let (at, path) = (&inner.mountpoint, report.plan.sources.host_path(&inner.at));
+        let at = Escaped(at.as_bytes());
+        let path = shown(&path);
+        let code = FindingKind::MissingSource.name();
+        warn!(target: TARGET, "{code}: the checkpoint has a mount at /{at} that shows {path}, which is missing");
+    }
+}
+
 fn not_listed(omitted: usize) {
     if omitted > 0 {
         warn!(target: TARGET, "{omitted} more open files that are not listed");
@@ -156,6 +172,7 @@ pub(super) fn others(report: &Report) {
         }
     }
     other_files(plan);
+    of_host(report);
     over_limit(plan);
     info!(target: TARGET, "{}", Summary::new(plan));
 }

@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use crate::checkpoint::Namespace;
 use crate::cli::{Format, Runtime};
+use crate::diagnosis::{Finding, HostFinding, Severity, diagnose, is_fatal};
 use crate::error::Error;
-use crate::mountpoints::diagnosis::{Finding, diagnose, is_fatal};
 use crate::mountpoints::needs::{NeededSource, needs};
 use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
 use crate::node::status::NodeStatus;
@@ -35,6 +35,10 @@ pub struct Report {
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) externals: Externals,
     pub(crate) failing: Failing,
+    /// What is about the host itself.
+    pub(crate) host: Vec<HostFinding>,
+    /// What a checkpoint that stands alone needs of any host: what, and which.
+    pub(crate) needs_of_host: Vec<(&'static str, String)>,
     pub(crate) diagnosed: bool,
     pub(crate) runtime: Option<Runtime>,
     /// Whether the images of open files can't be used.
@@ -68,7 +72,7 @@ impl Report {
                     || self
                         .findings()
                         .iter()
-                        .any(|finding| finding.kind.is_fatal())
+                        .any(|finding| finding.kind.severity() != Severity::Warns)
             }
             Failing::Missing => {
                 let is_missing = |status: &Status| {
@@ -125,7 +129,13 @@ impl Report {
     /// What keeps the checkpoint from being restored here, and what is good to know.
     fn findings(&self) -> Vec<Finding<'_>> {
         let is_runc = self.runtime == Some(Runtime::Runc);
-        diagnose(&self.plan, &self.namespaces, &self.externals, is_runc)
+        diagnose(
+            &self.plan,
+            &self.namespaces,
+            &self.externals,
+            &self.host,
+            is_runc,
+        )
     }
 
     /// Writes the report: the failures to the log in any case, the rest to `sink`.
@@ -159,7 +169,7 @@ impl Report {
                 }
                 (Format::Text, View::Created | View::Missing, _) => list::report(view, self, out)?,
             }
-            needs::text(&needs, out)?;
+            needs::text(&needs, &self.needs_of_host, out)?;
             findings.map_or(Ok(()), |findings| {
                 findings::text(findings, self.doubt(&needs).as_ref(), out)
             })

@@ -11,14 +11,25 @@ use crate::mountpoints::budget::Lines;
 use crate::mountpoints::needs::{NeededInode, NeededKind, NeededSource, UNKNOWN};
 use crate::sys::MountpointKind;
 
-/// Writes the sources, each with what has to be in it. An engine's own are left out if nothing has to be in them.
-pub(super) fn text(needs: &[NeededSource], out: &mut dyn Write) -> io::Result<()> {
+/// Writes what is needed of the host itself, and the sources, each with what has to be in it. An engine's own are left
+/// out if nothing has to be in them.
+pub(super) fn text(
+    needs: &[NeededSource],
+    of_host: &[(&str, String)],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let is_shown = |source: &&NeededSource| !source.by_engine || !source.inodes.is_empty();
     let mut shown_sources = needs.iter().filter(is_shown).peekable();
-    if shown_sources.peek().is_none() {
+    if shown_sources.peek().is_none() && of_host.is_empty() {
         return Ok(());
     }
     writeln!(out, "\nThis checkpoint needs of the host:")?;
+    if !of_host.is_empty() {
+        writeln!(out)?;
+    }
+    for (what, which) in of_host {
+        writeln!(out, "{what}: {which}")?;
+    }
     let mut lines = Lines::default();
     for source in shown_sources {
         let at = Escaped(source.mount.mount.written.as_bytes());

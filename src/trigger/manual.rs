@@ -2,7 +2,6 @@
 //! The trigger for people and scripts: `plan`, `apply` and `check`. The caller vouches for the bundle, and
 //! the report goes to standard output.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -13,7 +12,6 @@ use crate::error::Error;
 use crate::mountpoints::budget::Budget;
 use crate::mountpoints::plan::PlanOptions;
 use crate::oci::bundle::Bundle;
-use crate::oci::config::Config;
 use crate::oci::state::State;
 use crate::request::{Failing, Mode, Request, Sink, View};
 
@@ -45,14 +43,13 @@ pub fn request(view: View, options: &Manual) -> Result<Request, Error> {
         View::Missing => (Mode::Inspect, Failing::Missing),
     };
     Ok(Request {
-        runtime: options
-            .runtime
-            .or_else(|| runtime(&checkpoint, &bundle.config)),
+        runtime: options.runtime.or_else(|| runtime(&checkpoint)),
         bundle,
         checkpoint,
         options: PlanOptions {
             append: options.append,
             compare_rootfs: !is_alone,
+            compare_content: true,
             budget: Budget::of(options.max_inodes),
         },
         mode,
@@ -63,9 +60,9 @@ pub fn request(view: View, options: &Manual) -> Result<Request, Error> {
     })
 }
 
-/// The runtime that made a checkpoint, which has to be the one that restores it: as its engine says, or by the
-/// mounts over masked directories, which are crun's empty directory, and a tmpfs of runc's.
-fn runtime(checkpoint: &Checkpoint, config: &Config) -> Option<Runtime> {
+/// The runtime that made a checkpoint, which has to be the one that restores it: as its engine says, or by what it
+/// calls a mask. For runc all masked files are `/dev/null`; crun has a directory of its own for masked directories.
+fn runtime(checkpoint: &Checkpoint) -> Option<Runtime> {
     let named = checkpoint.dump.runtime().map(Path::new);
     match named.and_then(Path::file_name).and_then(OsStr::to_str) {
         Some("runc") => return Some(Runtime::Runc),
@@ -76,16 +73,7 @@ fn runtime(checkpoint: &Checkpoint, config: &Config) -> Option<Runtime> {
     if mounts.iter().any(MountImage::is_empty_directory) {
         return Some(Runtime::Crun);
     }
-    let masked: BTreeSet<&[u8]> = config
-        .externals
-        .masked
-        .iter()
-        .map(String::as_bytes)
-        .collect();
-    let is_of_runc = |mount: &MountImage| {
-        let at = [b"/", mount.mountpoint.as_bytes()].concat();
-        mount.external.is_none() && mount.file_system == "tmpfs" && masked.contains(&at[..])
-    };
+    let is_of_runc = |mount: &MountImage| mount.external.as_deref() == Some(b"/dev/null");
     mounts.iter().any(is_of_runc).then_some(Runtime::Runc)
 }
 

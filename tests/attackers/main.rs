@@ -66,6 +66,7 @@ fn premount_open_files(host: &AttackedHost, number: u64) {
         kind,
         mode: None,
         size: None,
+        build_id: None,
     };
     let files = vec![
         open("directory", OpenKind::Directory),

@@ -13,6 +13,7 @@ pub mod file_image;
 pub mod inodes;
 pub mod mount_image;
 pub mod node_root;
+pub mod protobuf;
 mod world;
 
 use std::path::Path;

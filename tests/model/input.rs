@@ -135,6 +135,7 @@ pub fn files(bytes: &[u8]) {
         file_system: "ext4".into(),
         external: external.then(|| at.as_bytes().to_vec()),
         read_only: false,
+        deleted: false,
     };
     let namespace = Namespace {
         mounts: vec![

@@ -68,12 +68,6 @@ fn what_the_workload_mounted_is_found_where_it_lies() {
     for (entry, kind, path, criu) in [
         (tmpfs("/data/x"), "missing-mountpoint", "x", stat("x")),
         (
-            entry(3, 2, 2, "/vol/gone", "/data/x"),
-            "mountpoint-of-unknown-kind",
-            "x",
-            stat("x"),
-        ),
-        (
             tmpfs("/data/file"),
             "wrong-kind",
             "file",
@@ -85,6 +79,23 @@ fn what_the_workload_mounted_is_found_where_it_lies() {
         let expected = (json!(kind), json!(mount), json!(at(path)), json!(criu));
         assert_eq!(found(&world, &with(entry)), expected);
     }
+    // What the workload has bound from its volume to another place there.
+    let inner = |at: &str| {
+        let (all, status) = findings(&world, &with(entry(3, 2, 2, "/vol/gone", at)));
+        assert_eq!(status, 1);
+        let told = |found: &Value| ["kind", "host_path", "criu"].map(|key| found[key].clone());
+        all.iter().map(told).collect::<Vec<_>>()
+    };
+    let place = at("gone");
+    let criu = format!("Failed to open_tree {place}: No such file or directory");
+    let no_source = [json!("missing-source"), json!(place), json!(criu)];
+    assert_eq!(inner("/data/file"), std::slice::from_ref(&no_source));
+    let unknown = [
+        json!("mountpoint-of-unknown-kind"),
+        json!(at("x")),
+        json!(stat("x")),
+    ];
+    assert_eq!(inner("/data/x"), [unknown, no_source]);
     // What is missing in the rootfs every runtime makes, but for what only the checkpoint has.
     let of_rootfs = entry(3, 1, 9, "/", "/of-the-workload");
     let kind = found(&world, &with(of_rootfs)).0;

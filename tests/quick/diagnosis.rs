@@ -136,12 +136,27 @@ fn each_finding_has_the_error_that_criu_would_report() {
         unmounted("/data/unmounted"),
         found("unreachable", "/data/loop/x", "vol/loop", &stat("vol/loop")),
         missing("/of-the-workload", "bundle/rootfs/of-the-workload"),
+        found(
+            "symbolic-link",
+            "/data/loop/x",
+            "vol/loop/x",
+            &stat("vol/loop/x"),
+        ),
         missing("/data/of-the-workload", "vol/of-the-workload"),
         found(
             "mountpoint-of-unknown-kind",
             "/data/unknown",
             "vol/unknown",
             &stat("vol/unknown"),
+        ),
+        found(
+            "missing-source",
+            "/data/unknown",
+            "vol/nobody-knows",
+            &format!(
+                "Failed to open_tree {}: No such file or directory",
+                at("vol/nobody-knows")
+            ),
         ),
         found(
             "no-mapping",

@@ -3,6 +3,7 @@
 //! it does, in order; then it waits until it is killed.
 
 use std::fs::{self, DirBuilder, OpenOptions};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -90,6 +91,15 @@ fn act(what: &str, path: &str, detail: &str, before: &[String]) -> std::io::Resu
         }
         "datagram" => {
             let _ = UnixDatagram::bind(path)?.into_raw_fd();
+        }
+        // A socket that listens at an address, and one at both ends of a connection.
+        "serve" => {
+            let _ = TcpListener::bind((path, 7777))?.into_raw_fd();
+        }
+        "connect" => {
+            let listener = TcpListener::bind((path, 7778))?;
+            let _ = TcpStream::connect((path, 7778))?.into_raw_fd();
+            let _ = listener.accept()?.0.into_raw_fd();
         }
         "watch" => {
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;

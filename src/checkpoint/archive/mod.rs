@@ -20,6 +20,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use crate::checkpoint::dump::{Dump, DumpFile};
 use crate::checkpoint::files::Files;
 use crate::checkpoint::image::Image;
+use crate::checkpoint::machine::Machine;
 use crate::checkpoint::tasks::TaskTable;
 use crate::checkpoint::{self, Budget, Checkpoint, ImageDirectory, OpenFiles, Tasks};
 use crate::error::Error;
@@ -133,6 +134,7 @@ fn from_tar<S: BufRead>(
     let mut unusable = None;
     let mut has_files = false;
     let mut tasks = TaskTable::default();
+    let mut machine = Machine::default();
     let mut dump = Dump::default();
     let mut members = Members::new(stream, skip);
     while let Some(member) = members.next().map_err(failed)? {
@@ -164,6 +166,10 @@ fn from_tar<S: BufRead>(
                 }
                 Ok(())
             }
+            Image::Machine(kind) => {
+                let _ = machine.read(content, kind, &file);
+                Ok(())
+            }
             Image::Task(kind, number) => {
                 // CRIU will report what it can't read.
                 let _ = tasks.read(content, kind, number);
@@ -172,14 +178,19 @@ fn from_tar<S: BufRead>(
         })?;
     }
     members.finish().map_err(failed)?;
+    let (files, sockets) = files.finish();
     Ok(Checkpoint {
         namespaces: namespaces.into_values().collect(),
         files: match unusable {
             Some(error) => OpenFiles::Unusable(error),
-            None if has_files => OpenFiles::Known(files.finish()),
+            None if has_files => OpenFiles::Known(files),
             None => OpenFiles::None,
         },
-        tasks: Tasks::Read(tasks),
+        sockets,
+        tasks: Tasks::Read {
+            table: Box::new(tasks),
+            machine: Box::new(machine),
+        },
         dump,
     })
 }

@@ -32,6 +32,8 @@ impl Entry for File {
 pub(super) struct File {
     #[prost(message, optional, tag = "3")]
     pub reg: Option<Regular>,
+    #[prost(message, optional, tag = "4")]
+    pub isk: Option<InetSocket>,
     #[prost(message, optional, tag = "13")]
     pub ify: Option<InotifyFile>,
     #[prost(message, optional, tag = "14")]
@@ -59,6 +61,8 @@ pub(super) struct Regular {
     pub ext: Option<bool>,
     #[prost(uint32, optional, tag = "10")]
     pub mode: Option<u32>,
+    #[prost(uint32, repeated, packed = "false", tag = "11")]
+    pub build_id: Vec<u32>,
 }
 
 /// `fifo_entry` (images/fifo.proto).
@@ -79,6 +83,8 @@ pub(super) struct Socket {
     pub r#type: u32,
     #[prost(uint32, required, tag = "4")]
     pub state: u32,
+    #[prost(uint32, optional, tag = "6")]
+    pub uflags: Option<u32>,
     #[prost(bytes = "vec", required, tag = "11")]
     pub name: Vec<u8>,
     #[prost(bytes = "vec", optional, tag = "14")]
@@ -87,6 +93,23 @@ pub(super) struct Socket {
     pub deleted: Option<bool>,
     #[prost(sint32, optional, tag = "17")]
     pub mnt_id: Option<i32>,
+}
+
+/// `inet_sk_entry` (images/sk-inet.proto).
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct InetSocket {
+    #[prost(uint32, required, tag = "3")]
+    pub family: u32,
+    #[prost(uint32, required, tag = "5")]
+    pub proto: u32,
+    #[prost(uint32, required, tag = "7")]
+    pub src_port: u32,
+    #[prost(uint32, required, tag = "8")]
+    pub dst_port: u32,
+    #[prost(uint32, repeated, packed = "false", tag = "11")]
+    pub src_addr: Vec<u32>,
+    #[prost(uint32, repeated, packed = "false", tag = "12")]
+    pub dst_addr: Vec<u32>,
 }
 
 /// `inotify_file_entry` (images/fsnotify.proto).

@@ -23,6 +23,7 @@ pub(super) struct Wanted {
     /// With the kind.
     pub(super) mode: Option<u32>,
     pub(super) size: Option<u64>,
+    pub(super) build_id: Option<Box<[u8]>>,
     /// CRIU's ID of it; none for the working directory of the configuration.
     pub(super) id: Option<u32>,
     /// Whether the runtime creates it at a first start: the working directory of the configuration.
@@ -31,9 +32,13 @@ pub(super) struct Wanted {
     pub(super) read_only: bool,
 }
 
-/// Compares what is there with what CRIU expects (CRIU criu/files-reg.c, `open_path`): its kind, then its size, then
-/// its mode.
-pub(super) fn compare(wanted: &Wanted, inode: &Inode) -> Result<Status, Cause> {
+/// Compares what is there with what CRIU expects (CRIU criu/files-reg.c, `open_path`): its kind, then its size, its
+/// build ID and its mode. `build_id`: that of what is there.
+pub(super) fn compare(
+    wanted: &Wanted,
+    inode: &Inode,
+    build_id: impl FnOnce() -> Option<Vec<u8>>,
+) -> Result<Status, Cause> {
     let needed = match wanted.kind {
         // CRIU removes a socket that has the name (CRIU criu/sk-unix.c, `unlink_sk`).
         OpenKind::Socket if inode.mode & S_IFMT == S_IFSOCK => return Ok(Status::Present),
@@ -59,6 +64,16 @@ pub(super) fn compare(wanted: &Wanted, inode: &Inode) -> Result<Status, Cause> {
     let here = inode.size;
     if let Some(recorded) = wanted.size.filter(|&recorded| recorded != here) {
         return Ok(Status::Differs(Difference::Size { here, recorded }));
+    }
+    if let Some(recorded) = &wanted.build_id {
+        // What has none is accepted.
+        let differs = |mut here: Vec<u8>| {
+            here.resize(here.len().next_multiple_of(4), 0);
+            here[..] != recorded[..]
+        };
+        if build_id().is_some_and(differs) {
+            return Ok(Status::Differs(Difference::BuildId));
+        }
     }
     let here = inode.mode;
     if let Some(recorded) = wanted.mode.filter(|&recorded| recorded != here) {

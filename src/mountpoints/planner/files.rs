@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
 
 use super::Planner;
+use super::build_id::build_id;
 use super::compare::{Wanted, compare};
 use super::missing::Needed;
 use crate::checkpoint::{Checkpoint, Holder, OpenFile, OpenFiles, OpenKind, Tasks};
@@ -52,6 +53,7 @@ impl Planner {
             kind: OpenKind::Directory,
             mode: None,
             size: None,
+            build_id: None,
         })
     }
 
@@ -76,6 +78,7 @@ impl Planner {
                 kind: open.kind,
                 mode: None,
                 size: None,
+                build_id: None,
                 id: None,
                 is_of_runtime: true,
                 read_only: false,
@@ -211,6 +214,10 @@ impl Planner {
             kind: open.kind,
             mode: open.mode,
             size: open.size,
+            build_id: open
+                .build_id
+                .clone()
+                .filter(|_| self.options.compare_content),
             id: Some(open.id),
             is_of_runtime: false,
         })
@@ -292,7 +299,10 @@ impl Planner {
         }
         match self.tree.sources.inode(source, path) {
             Ok(Some(inode)) => {
-                return Found::Settled(compare(wanted, &inode).map_err(|cause| Failure {
+                let sources = &mut self.tree.sources;
+                let build_id = || build_id(&sources.open_file(source, path)?);
+                let compared = compare(wanted, &inode, build_id);
+                return Found::Settled(compared.map_err(|cause| Failure {
                     at: Some(source.at(path)),
                     cause,
                 }));

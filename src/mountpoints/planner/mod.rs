@@ -2,7 +2,9 @@
 //! Builds the [`Plan`]: resolves every mount of the configuration to its mountpoint, then those that only the
 //! checkpoint has. Changes nothing.
 
+mod build_id;
 mod compare;
+mod content;
 mod files;
 mod maker;
 mod missing;
@@ -10,31 +12,26 @@ mod required;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-
-use nix::errno::Errno;
 
 use super::failure::{Cause, Failure};
-use super::host_place::SourceId;
 use super::mount_tree::{Backing, Found, MountId, MountTree, Place, There};
 use super::pending::{Maker, MakerId, Need};
-use super::plan::{Origin, Plan, PlanOptions, PlannedFile, PlannedMount, Reason, Status};
+use super::plan::{
+    InnerSource, Origin, Plan, PlanOptions, PlannedFile, PlannedMount, Reason, Status,
+};
 use super::required::InCheckpoint;
 use super::resolve::Stopped;
 use super::sources::Sources;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::oci::config::Config;
-use crate::oci::mount::{Content, LinkSource, Mount};
+use crate::oci::mount::{Content, Mount};
 use crate::oci::owner::Owner;
 use crate::oci::process::User;
-use crate::path::{Name, NotAPath, RelPath, RelRef};
-use crate::sys::{self, MountpointKind};
+use crate::path::{NotAPath, RelPath, RelRef};
+use crate::sys::MountpointKind;
+use content::{copied_link, open_rootfs};
 use missing::Needed;
-
-/// How far up from a missing source to look for a directory that exists.
-const MAX_MISSING_DEPTH: usize = 64;
 
 impl Plan {
     /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint needs beyond that.
@@ -59,6 +56,7 @@ impl Plan {
             indexes: BTreeMap::new(),
             ids: BTreeMap::new(),
             mounts: Vec::with_capacity(config.mounts.len()),
+            missing_inner: Vec::new(),
             files: Vec::new(),
             makers: vec![Maker::Runtime],
             inodes: budget.inodes,
@@ -79,12 +77,17 @@ impl Plan {
             let masked = &config.externals.masked;
             over = planner.add_checkpoint(checkpoint, masked, cwd, root, budget.beyond);
         }
+        let main = checkpoint.namespaces.first().zip(root);
+        let has_no_tmp = options.compare_rootfs
+            && main.is_some_and(|(namespace, root)| planner.has_no_tmp(namespace, root));
         let limit = |is_over: bool| is_over.then_some(budget.beyond);
         Ok(Self {
             rootfs: config.rootfs,
             over_limit: limit(over.mounts),
             files_over_limit: limit(over.files),
+            has_no_tmp,
             mounts: planner.mounts,
+            missing_inner: planner.missing_inner,
             files: planner.files,
             makers: planner.makers,
             may_override: config.process.may_override,
@@ -92,19 +95,6 @@ impl Plan {
             pending: planner.tree.pending,
         })
     }
-}
-
-fn open_rootfs(sources: &mut Sources, path: &Path) -> Result<SourceId, Error> {
-    sources
-        .add_rootfs(path.to_owned())
-        .map_err(|errno| match errno {
-            Errno::ENOTDIR => Error::invalid(path, "", "the rootfs is not a directory"),
-            errno => Error::Unreadable {
-                file: path.to_owned(),
-                operation: "open",
-                errno,
-            },
-        })
 }
 
 /// What exceeds the limit.
@@ -123,6 +113,8 @@ struct Planner {
     /// The reverse, for mounts that have a place in the tree.
     ids: BTreeMap<usize, MountId>,
     mounts: Vec<PlannedMount>,
+    /// What mounts of the workload's show, and isn't there.
+    missing_inner: Vec<InnerSource>,
     /// What CRIU opens by path.
     files: Vec<PlannedFile>,
     /// Who creates.
@@ -282,63 +274,6 @@ impl Planner {
         self.tree.resolve(destination, follow)
     }
 
-    /// Opens what a mount shows, which decides the kind of its mountpoint.
-    fn open(&mut self, content: &Content) -> (Backing, Result<MountpointKind, Errno>) {
-        match content {
-            Content::Bind {
-                source,
-                recursive,
-                link,
-            } => {
-                let follow = *link != LinkSource::Bound;
-                match self.tree.sources.add(source.clone(), *recursive, follow) {
-                    Ok((id, kind)) => (Backing::Source(id, kind), Ok(kind)),
-                    Err(Errno::ENOENT) => match self.pending_source(source) {
-                        Some((id, kind)) => (Backing::Source(id, kind), Ok(kind)),
-                        None => (Backing::Broken, Err(Errno::ENOENT)),
-                    },
-                    Err(errno) => (Backing::Broken, Err(errno)),
-                }
-            }
-            Content::Tmpfs { copy_up } => (
-                Backing::Tmpfs { copy_up: *copy_up },
-                Ok(MountpointKind::Directory),
-            ),
-            Content::Awaited { kind, .. } => {
-                // Most are directories, and what is nested in one is.
-                let kind = kind.unwrap_or(MountpointKind::Directory);
-                let id = self.tree.sources.add_awaited(PathBuf::new(), kind);
-                (Backing::Source(id, kind), Ok(kind))
-            }
-            Content::Kernel | Content::Other => (Backing::Opaque, Ok(MountpointKind::Directory)),
-        }
-    }
-
-    /// A source that isn't there yet, but is the mountpoint of an earlier mount: for the runtime it is there
-    /// when its turn comes.
-    fn pending_source(&mut self, source: &Path) -> Option<(SourceId, MountpointKind)> {
-        if self.tree.pending.is_empty() {
-            return None;
-        }
-        for at in source.ancestors().take(MAX_MISSING_DEPTH) {
-            let Ok(directory) = sys::inode_of_root(at) else {
-                continue;
-            };
-            let mut below = RelPath::default();
-            for name in source.strip_prefix(at).ok()?.components() {
-                // None for `..`, which means nothing in a path that doesn't exist yet.
-                below.push(Name::new(name.as_os_str().as_bytes())?);
-            }
-            let pending = self.tree.pending.below(directory.identity)?;
-            let kind = pending.get(below.view())?.kind.as_mountpoint();
-            let at = (at.to_owned(), directory);
-            let sources = &mut self.tree.sources;
-            let id = sources.add_pending(source.to_owned(), at, below.view(), kind);
-            return Some((id, kind));
-        }
-        None
-    }
-
     fn judge(
         &mut self,
         mount: &Mount,
@@ -398,17 +333,5 @@ impl Planner {
             None => String::new(),
         };
         Status::NotInspected(Reason::FileSystem(file_system))
-    }
-}
-
-/// The target of the symlink that crun creates instead of a mount.
-fn copied_link(content: &Content) -> Option<Vec<u8>> {
-    match content {
-        Content::Bind {
-            source,
-            link: LinkSource::Copied,
-            ..
-        } => sys::text_of_link(source).ok(),
-        _ => None,
     }
 }

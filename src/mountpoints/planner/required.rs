@@ -4,12 +4,12 @@
 use nix::errno::Errno;
 
 use super::{Over, Planner};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, MountImage, Namespace};
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::SourceId;
-use crate::mountpoints::mount_tree::Backing;
+use crate::mountpoints::mount_tree::{Backing, Found, There};
 use crate::mountpoints::pending::{MakerId, Need};
-use crate::mountpoints::plan::{Origin, PlannedMount, Reason, Status};
+use crate::mountpoints::plan::{InnerSource, Origin, PlannedMount, Reason, Status};
 use crate::mountpoints::required::{
     self, ConfigMount, InCheckpoint, Inside, KindBy, Parent, RequiredMountpoint,
 };
@@ -56,6 +56,7 @@ impl Planner {
         for (planned, has) in self.mounts.iter_mut().zip(compared.has) {
             planned.in_checkpoint = has;
         }
+        self.add_inner(compared.inner, root);
         let required = compared.required;
         let is_over = required.is_none_or(|required| self.add_required(required, root));
         if is_over {
@@ -71,6 +72,38 @@ impl Planner {
             mounts: is_over,
             files: self.add_open_files(&checkpoint.tasks, cwd, files, root, most),
         }
+    }
+
+    /// Looks for what mounts of the workload's show.
+    fn add_inner(&mut self, inner: Vec<(RelPath, Inside)>, root: Option<SourceId>) {
+        for (mountpoint, inside) in inner {
+            let Some(source) = self.source_of(&inside, root) else {
+                continue;
+            };
+            let seen = self.tree.sources.look(source, inside.path.view(), false);
+            if let Ok(Seen::Missing | Seen::Blocked) = seen {
+                let at = source.at(inside.path.view());
+                self.missing_inner.push(InnerSource { mountpoint, at });
+            }
+        }
+    }
+
+    /// Whether the rootfs is read-only and has no directory /tmp, in which CRIU would put the old root while it
+    /// changes it. A directory of the mounts will do.
+    pub(super) fn has_no_tmp(&mut self, namespace: &Namespace, root: SourceId) -> bool {
+        let Some(tmp) = RelRef::new(b"tmp") else {
+            return false;
+        };
+        let is_tmp = |mount: &MountImage| mount.mountpoint.view() == tmp;
+        let is_directory = |found: Found| found.there == There::Existing(MountpointKind::Directory);
+        if namespace.mounts.iter().any(is_tmp)
+            || self.tree.resolve(tmp, true).is_ok_and(is_directory)
+        {
+            return false;
+        }
+        let judged = self.tree.sources.judge(root, RelRef::ROOT);
+        let recorded = required::root_of(namespace).is_some_and(|root| root.read_only);
+        recorded || judged.is_ok_and(|judged| judged.file_system.read_only)
     }
 
     /// Returns whether that exceeds the limit.

@@ -72,6 +72,9 @@ pub struct Compared {
     pub files: Option<Vec<Option<OpenFilePlace>>>,
     /// Where the working directory is.
     pub cwd: Option<OpenFilePlace>,
+    /// What mounts of the workload's show of the rootfs or a source, below its root: the mountpoint of each, and the
+    /// place.
+    pub inner: Vec<(RelPath, Inside)>,
 }
 
 /// Compares all mount namespaces of a checkpoint, what its tasks hold open, and the working directory with the
@@ -92,6 +95,7 @@ pub fn compare(
     };
     let mut seen = BTreeSet::new();
     let mut required = Vec::new();
+    let mut inner = Vec::new();
     let mut has = vec![InCheckpoint::No; known.len()];
     for namespace in namespaces {
         let view = View {
@@ -104,6 +108,7 @@ pub fn compare(
             places,
         };
         for mount in &namespace.mounts {
+            inner.extend(view.shown(mount).map(|at| (mount.mountpoint.clone(), at)));
             let Some(found) = view.compare(mount, masked, &mut has) else {
                 continue;
             };
@@ -120,6 +125,7 @@ pub fn compare(
         has,
         files: Some(Vec::new()),
         cwd: None,
+        inner,
     };
     if files.is_empty() && cwd.is_none() {
         return compared;

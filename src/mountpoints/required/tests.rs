@@ -13,6 +13,7 @@ fn mount(id: u32, parent: u32, device: u32, root: &str, at: &str) -> MountImage 
         file_system: "tmpfs".into(),
         external: None,
         read_only: false,
+        deleted: false,
     }
 }
 

@@ -69,6 +69,15 @@ impl View<'_> {
         })
     }
 
+    /// What a mount of the workload's shows of the rootfs or a source: CRIU binds it from there.
+    pub(super) fn shown(&self, mount: &MountImage) -> Option<Inside> {
+        if mount.external.is_some() || mount.deleted || mount.root.view().is_root() {
+            return None;
+        }
+        let inside = self.places.inside(mount)?;
+        (!inside.path.view().is_root()).then_some(inside)
+    }
+
     fn kind(&self, mount: &MountImage, masked: &[String]) -> KindBy {
         if let Some(index) = self.places.known.of(mount) {
             return KindBy::Configuration(index);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Looks at what is in a source. Nothing is created from what is seen here without another check.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -108,6 +109,15 @@ impl Sources {
             Err(cause) if cause.is_missing() || cause.is_not_a_directory() => Ok(None),
             other => other.map(Some),
         }
+    }
+
+    /// The regular file at `path` in a source, open for reading; none if there is none, or it can't be opened.
+    pub fn open_file(&mut self, source: SourceId, path: RelRef) -> Option<File> {
+        let (parent, name) = path.split_last()?;
+        let directory = self.directory(source, parent).ok()?;
+        let name = std::str::from_utf8(name.as_bytes()).ok()?;
+        let file = File::from(sys::open_to_read(directory, name).ok()?);
+        file.metadata().ok()?.is_file().then_some(file)
     }
 }
 

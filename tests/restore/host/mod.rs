@@ -90,6 +90,12 @@ pub struct Host {
     cwd: String,
     /// The first ID of its user namespace on the host; 0 without one.
     first_id: u32,
+    /// Whether the rootfs is read-only.
+    is_read_only: bool,
+    /// More lines of CRIU's configuration.
+    options: String,
+    /// `linux.readonlyPaths`.
+    readonly_paths: Vec<String>,
 }
 
 impl Host {
@@ -108,6 +114,9 @@ impl Host {
             masked: Vec::new(),
             cwd: "/".to_owned(),
             first_id: 0,
+            is_read_only: false,
+            options: String::new(),
+            readonly_paths: Vec::new(),
         }
     }
 
@@ -144,6 +153,21 @@ impl Host {
     /// Masks paths of the container's.
     pub fn set_masked(&mut self, paths: &[&str]) {
         self.masked = paths.iter().map(|&path| path.to_owned()).collect();
+    }
+
+    /// Makes the rootfs read-only. The count needs a mount of its own then.
+    pub fn set_read_only(&mut self) {
+        self.is_read_only = true;
+    }
+
+    /// Adds to CRIU's configuration as it will be written.
+    pub fn set_options(&mut self, lines: &str) {
+        lines.clone_into(&mut self.options);
+    }
+
+    /// Makes paths of the container's read-only.
+    pub fn set_readonly_paths(&mut self, paths: &[&str]) {
+        self.readonly_paths = paths.iter().map(|&path| path.to_owned()).collect();
     }
 
     /// The working directory of the process.
@@ -191,11 +215,12 @@ impl Host {
                 // A workload that mounts, and becomes another user.
                 "capabilities": {"bounding": all, "effective": all, "permitted": all},
             },
-            "root": {"path": self.rootfs},
+            "root": {"path": self.rootfs, "readonly": self.is_read_only},
             "mounts": mounts,
             "linux": {
                 "cgroupsPath": format!("/{cgroup}"),
                 "maskedPaths": self.masked,
+                "readonlyPaths": self.readonly_paths,
                 "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"},
                                {"type": "uts"}],
             },
@@ -220,7 +245,7 @@ impl Host {
         };
         fs::write(
             self.criu_config(),
-            format!("manage-cgroups=ignore\n{script}"),
+            format!("manage-cgroups=ignore\n{}{script}", self.options),
         )
         .unwrap();
     }

@@ -115,12 +115,17 @@ impl Host {
 
     /// The mountpoints of the running container, in its own view.
     pub fn mountpoints(&self) -> Vec<String> {
+        mountpoints_of(&self.pid())
+    }
+
+    /// The process ID of the running container's first task.
+    pub fn pid(&self) -> String {
         let output = Command::new(self.runtime.name())
             .args(["state", ID])
             .output()
             .unwrap();
         let state: Value = serde_json::from_slice(&output.stdout).unwrap();
-        mountpoints_of(&state["pid"].to_string())
+        state["pid"].to_string()
     }
 
     /// Ends the container, if there is one.

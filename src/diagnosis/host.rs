@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What keeps CRIU from restoring a checkpoint on this host, besides mounts and files: each only where it can be told
+//! without CRIU.
+
+use super::FindingKind;
+use crate::checkpoint::{Checkpoint, Lsm, Machine, Sockets};
+use crate::cli::Runtime;
+use crate::escape::Escaped;
+use crate::host;
+use crate::oci::config::Network;
+
+/// Versions of the images' format that CRIU reads (CRIU criu/image.c, `check_img_inventory`).
+const VERSIONS: [u32; 2] = [1, 2];
+/// Bits of the processor's extended state (Intel SDM 1, 13.1), and the features that need them.
+const STATES: [(u64, &str); 4] = [
+    (1 << 2, "avx"),
+    (0b111 << 5, "avx512f"),
+    (1 << 9, "pku"),
+    (0b11 << 17, "amx_tile"),
+];
+
+/// A finding about the host.
+#[derive(Clone, Debug)]
+pub struct HostFinding {
+    /// What it is.
+    pub kind: FindingKind,
+    /// What it is about: a profile, an address.
+    pub detail: String,
+    /// What CRIU would report.
+    pub criu: String,
+}
+
+/// What keeps CRIU from restoring a checkpoint on this host, as its machine and at most `most` of its tasks tell.
+pub fn of_host(
+    checkpoint: &Checkpoint,
+    network: Network,
+    runtime: Option<Runtime>,
+    most: usize,
+) -> Vec<HostFinding> {
+    let machine = checkpoint.tasks.machine(most);
+    let mut all = Vec::new();
+    let mut add = |kind, detail: String, criu: String| all.push(HostFinding { kind, detail, criu });
+    let version = machine
+        .version
+        .filter(|version| !VERSIONS.contains(version));
+    if let Some(version) = version {
+        let criu = format!("Not supported images version {version}");
+        add(FindingKind::ImageVersion, version.to_string(), criu);
+    }
+    if let Some(there) = machine.tasks.architecture {
+        if host::architecture().is_some_and(|here| here != there) {
+            let name = architecture(there);
+            add(
+                FindingKind::OtherArchitecture,
+                name,
+                format!("Core march mismatch {there}"),
+            );
+        }
+    }
+    of_lsm(&machine, &mut add);
+    for plugin in &machine.plugins {
+        if host::has_plugin(plugin) == Some(false) {
+            let plugin = Escaped(plugin.as_bytes()).to_string();
+            let criu = format!("Missing required plugin: {plugin}");
+            add(FindingKind::MissingPlugin, plugin, criu);
+        }
+    }
+    of_cgroups(&machine, runtime, &mut add);
+    of_sockets(
+        &checkpoint.sockets,
+        machine.tcp_close,
+        network,
+        runtime,
+        &mut add,
+    );
+    of_processor(machine.tasks.xstate, &mut add);
+    all
+}
+
+/// What a checkpoint needs of any host, besides mounts and files: what, and which.
+pub fn needs_of_host(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
+    let machine = checkpoint.tasks.machine(usize::MAX);
+    let sockets = &checkpoint.sockets;
+    let mut all = Vec::new();
+    if let Some(number) = machine.tasks.architecture {
+        all.push(("architecture", architecture(number)));
+    }
+    let listed = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
+    let shown = |name: &String| Escaped(name.as_bytes()).to_string();
+    let profiles = listed(&mut machine.tasks.profiles.iter().map(shown));
+    if !profiles.is_empty() {
+        let what = match machine.lsm {
+            Lsm::AppArmor => "AppArmor profile",
+            Lsm::SeLinux => "SELinux label",
+            Lsm::None | Lsm::Other => "label",
+        };
+        all.push((what, profiles));
+    }
+    let plugins = listed(&mut machine.plugins.iter().map(shown));
+    if !plugins.is_empty() {
+        all.push(("CRIU plugin", plugins));
+    }
+    if machine.tcp_close {
+        all.push(("CRIU option", "tcp-close".to_owned()));
+    } else if sockets.connections > 0 {
+        all.push(("CRIU option", "tcp-established or tcp-close".to_owned()));
+    }
+    if sockets.external.is_some() {
+        all.push(("CRIU option", "ext-unix-sk".to_owned()));
+    }
+    let addresses = listed(&mut sockets.addresses.iter().map(ToString::to_string));
+    if !addresses.is_empty() {
+        all.push(("address", addresses));
+    }
+    let used = STATES
+        .iter()
+        .filter(|(bits, _)| machine.tasks.xstate & bits != 0);
+    let features = listed(&mut used.map(|(_, name)| (*name).to_owned()));
+    if !features.is_empty() {
+        all.push(("processor with", features));
+    }
+    all
+}
+
+fn architecture(number: u32) -> String {
+    let known = host::ARCHITECTURES
+        .iter()
+        .find(|(known, _)| *known == number);
+    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// CRIU compares the modules only for tasks that have a label, and sets it only if it can be set (CRIU criu/lsm.c,
+/// `validate_lsm`).
+fn of_lsm(machine: &Machine, add: &mut impl FnMut(FindingKind, String, String)) {
+    let Some(profile) = machine.tasks.profiles.first() else {
+        return;
+    };
+    let here = host::lsm();
+    let shown = |profile: &str| Escaped(profile.as_bytes()).to_string();
+    if machine.lsm != Lsm::None && machine.lsm != here {
+        let criu = "mismatched lsm types and lsm profile specified".to_owned();
+        add(FindingKind::OtherLsm, shown(profile), criu);
+        return;
+    }
+    if here != Lsm::AppArmor {
+        return;
+    }
+    for profile in &machine.tasks.profiles {
+        // Those of a namespace are in the images, and stacks have more than one.
+        let is_simple = !profile.contains(':') && !profile.contains("//");
+        if is_simple && host::has_profile(profile) == Some(false) {
+            let criu = "can't write lsm profile -2".to_owned();
+            add(FindingKind::MissingLsmProfile, shown(profile), criu);
+        }
+    }
+}
+
+fn of_cgroups(
+    machine: &Machine,
+    runtime: Option<Runtime>,
+    add: &mut impl FnMut(FindingKind, String, String),
+) {
+    if machine.controllers.is_empty() || host::criu_has_option(runtime, "manage-cgroups=ignore") {
+        return;
+    }
+    let of_v2 = host::controllers_of_v2();
+    if let Some(name) = machine.controllers.intersection(&of_v2).next() {
+        let criu = "Can't mount controller dir".to_owned();
+        add(FindingKind::CgroupController, name.clone(), criu);
+    }
+}
+
+fn of_sockets(
+    sockets: &Sockets,
+    was_closed: bool,
+    network: Network,
+    runtime: Option<Runtime>,
+    add: &mut impl FnMut(FindingKind, String, String),
+) {
+    let has = |option| host::criu_has_option(runtime, option);
+    if was_closed && !has("tcp-close") {
+        let criu = "Need to set the --tcp-close options.".to_owned();
+        add(FindingKind::TcpClose, "tcp-close".to_owned(), criu);
+    } else if sockets.connections > 0 && !has("tcp-established") && !has("tcp-close") {
+        let mut detail = sockets.connections.to_string();
+        if let Some([(from, from_port), (to, to_port)]) = sockets.connection {
+            detail = format!("{detail}, among them {from}:{from_port} to {to}:{to_port}");
+        }
+        let criu = "Connected TCP socket in image".to_owned();
+        add(FindingKind::TcpConnection, detail, criu);
+    }
+    if let Some(name) = &sockets.external {
+        if !has("ext-unix-sk") {
+            let criu = "External socket found in image.".to_owned();
+            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+            add(FindingKind::ExternalSocket, Escaped(name).to_string(), criu);
+        }
+    }
+    let is_missing = match network {
+        // CRIU brings back the addresses of a network of the container's own.
+        Network::Own => return,
+        Network::Given => None,
+        Network::Host => host::addresses(),
+    };
+    for address in &sockets.addresses {
+        if is_missing
+            .as_ref()
+            .is_none_or(|here| !here.contains(address))
+        {
+            let criu = "Can't bind inet socket".to_owned();
+            add(FindingKind::MissingAddress, address.to_string(), criu);
+        }
+    }
+}
+
+/// CRIU leaves out the state of features that the processor doesn't have (CRIU arch/x86/crtools.c, `restore_fpu`).
+fn of_processor(xstate: u64, add: &mut impl FnMut(FindingKind, String, String)) {
+    let used = STATES.iter().filter(|(bits, _)| xstate & bits != 0);
+    let mut used = used.map(|(_, name)| *name).peekable();
+    if used.peek().is_none() {
+        return;
+    }
+    let Some(here) = host::cpu_features() else {
+        return;
+    };
+    for feature in used.filter(|&feature| !here.contains(feature)) {
+        add(
+            FindingKind::MissingCpuFeature,
+            feature.to_owned(),
+            String::new(),
+        );
+    }
+}
