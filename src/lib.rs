@@ -35,6 +35,7 @@ mod checkpoint;
 pub mod cli;
 mod error;
 mod escape;
+mod explain;
 mod input;
 mod log;
 mod mountpoints;

@@ -41,7 +41,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// Its name in JSON.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::MissingMountpoint => "missing-mountpoint",
             Self::MountpointOfUnknownKind => "mountpoint-of-unknown-kind",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What became of a request: an exporter for each format, and all of them read the one status of each mount.
 
+mod explanation;
 mod findings;
 mod inodes;
 mod json;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Namespace;
 use crate::cli::{Format, Runtime};
 use crate::error::Error;
+use crate::explain::Verdict;
 use crate::mountpoints::diagnosis::{Finding, diagnose, is_fatal};
 use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
 use crate::node::status::NodeStatus;
@@ -178,5 +180,17 @@ pub fn show_node(format: Format, status: &NodeStatus) -> Result<(), Error> {
     output::write(|out| match format {
         Format::Json => node::json(status, out),
         Format::Text => out.write_all(node::text(status).as_bytes()),
+    })
+}
+
+/// Writes what a log says.
+///
+/// # Errors
+///
+/// Standard output doesn't take it.
+pub fn show_verdict(format: Format, verdict: &Verdict) -> Result<(), Error> {
+    output::write(|out| match format {
+        Format::Json => explanation::json(verdict, out),
+        Format::Text => explanation::text(verdict, out),
     })
 }
