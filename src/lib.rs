@@ -64,6 +64,7 @@ pub mod internals {
         parse_named,
     };
     pub use crate::escape::{Escaped, Quoted};
+    pub use crate::explain::{known_by, known_patterns};
     pub use crate::mountpoints::budget::Budget;
     pub use crate::mountpoints::create::create;
     pub use crate::mountpoints::failure::Cause;

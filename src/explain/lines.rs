@@ -2,7 +2,6 @@
 //! The lines of a log: read as a stream and bounded, since a container can make its restore log much.
 
 use std::io::{Read, stdin};
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use memchr::memchr;
@@ -23,10 +22,7 @@ const MAX_LINE: usize = 64 << 10;
 /// The input can't be read, is empty or is too long.
 pub fn of_file(file: &Path, each: impl FnMut(&[u8])) -> Result<(), Error> {
     if file == Path::new("-") {
-        let name = Path::new("standard input");
-        let stdin = stdin().as_fd().try_clone_to_owned();
-        let stdin = stdin.map_err(|error| input::failed(name, &error))?;
-        return of_stream(std::fs::File::from(stdin), name, each);
+        return of_stream(stdin().lock(), Path::new("standard input"), each);
     }
     let (open, _) = input::open_file(file)?;
     of_stream(open, file, each)

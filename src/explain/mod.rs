@@ -80,6 +80,19 @@ pub fn explain(options: &cli::Explain) -> Result<Verdict, Error> {
     Ok(verdict(log))
 }
 
+/// The patterns of all errors that premount knows.
+pub fn known_patterns() -> impl Iterator<Item = &'static str> {
+    known::all().map(|known| known.pattern)
+}
+
+/// The pattern that a line of a log is known by.
+pub fn known_by(line: &[u8]) -> Option<&'static str> {
+    let mut log = RestoreLog::default();
+    log.read(line);
+    let recognized = log.reason.or(log.vague);
+    recognized.map(|recognized| recognized.known.pattern)
+}
+
 fn verdict(mut log: RestoreLog) -> Verdict {
     match log.end {
         End::Restored => return Verdict::Restored,

@@ -60,13 +60,17 @@ const fn vague(pattern: &'static str, meaning: &'static Meaning) -> Known {
 /// CRIU's errors, the first that fits counts.
 const OF_CRIU: [&[Known]; 3] = [mounts::KNOWN, files::KNOWN, others::KNOWN];
 
+/// All errors.
+pub fn all() -> impl Iterator<Item = &'static Known> {
+    OF_CRIU.into_iter().chain([engines::KNOWN]).flatten()
+}
+
 /// Looks for a message of CRIU's, without what stands before it in the log.
 pub fn of_criu(message: &[u8]) -> Option<(&'static Known, Found<'_>)> {
-    let tables = OF_CRIU.iter().copied();
-    look(tables, message, Begin::Start).or_else(|| {
+    look(OF_CRIU.into_iter(), message, Begin::Start).or_else(|| {
         // Later versions have the part of CRIU before messages that came without it before.
         let rest = without_part(message)?;
-        look(OF_CRIU.iter().copied(), rest, Begin::Start)
+        look(OF_CRIU.into_iter(), rest, Begin::Start)
     })
 }
 

@@ -103,6 +103,19 @@ impl Host {
         assert_eq!(ended.status, 0, "{}", ended.stderr);
     }
 
+    /// What premount makes of the log of the restore that has just failed: the code, and the place on the host.
+    pub fn explain() -> (String, Option<String>) {
+        let log = Path::new(WORK).join("restore.log");
+        let arguments = ["explain", log.to_str().unwrap(), "--format", "json"];
+        let ended = Self::call_premount(&arguments);
+        let said: Value =
+            serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+        let text = |name: &str| said[name].as_str().map(str::to_owned);
+        let code = text("code").unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(ended.status, 0, "{said}");
+        (code, text("host_path"))
+    }
+
     /// Calls premount by hand.
     pub fn call_premount(arguments: &[&str]) -> crate::common::Ended {
         crate::common::premount(arguments, b"", &[])
