@@ -80,6 +80,14 @@ pub fn explain(options: &cli::Explain) -> Result<Verdict, Error> {
     Ok(verdict(log))
 }
 
+/// Explains a log that is in memory.
+pub fn of_text(text: &[u8]) -> Verdict {
+    let mut log = RestoreLog::default();
+    text.split(|&byte| byte == b'\n')
+        .for_each(|line| log.read(line));
+    verdict(log)
+}
+
 /// The patterns of all errors that premount knows.
 pub fn known_patterns() -> impl Iterator<Item = &'static str> {
     known::all().map(|known| known.pattern)

@@ -96,12 +96,6 @@ impl Mounts {
         }
     }
 
-    /// Forgets what was logged: another restore begins.
-    pub fn clear(&mut self) {
-        self.logged.clear();
-        self.size = 0;
-    }
-
     /// A path in the container, absolute or relative to its root.
     pub fn in_container(&self, path: &[u8]) -> Place {
         let container = [b"/", relative(path)].concat();
@@ -308,7 +302,7 @@ mod tests {
             mounts.read(format!("Read {id} mp @ /{}", "x".repeat(1000)).as_bytes());
         }
         assert!(mounts.size <= MAX_PATHS && mounts.logged.len() <= MAX_MOUNTS);
-        mounts.clear();
+        let mut mounts = Mounts::default();
         for id in 0..100_000 {
             mounts.read(format!("Read {id} mp @ /").as_bytes());
         }

@@ -105,14 +105,11 @@ impl RestoreLog {
             self.mounts.read(message);
         } else if text.starts_with(b"Version: ") {
             // Another log follows in the same file.
-            let (line, mounts) = (self.line, std::mem::take(&mut self.mounts));
             *self = Self {
-                line,
+                line: self.line,
                 is_of_criu: true,
-                mounts,
                 ..Self::default()
             };
-            self.mounts.clear();
         } else if text.starts_with(b"Restore finished successfully") {
             self.end = End::Restored;
         } else if text.starts_with(b"Dumping finished successfully") {

@@ -183,6 +183,14 @@ pub fn show_node(format: Format, status: &NodeStatus) -> Result<(), Error> {
     })
 }
 
+/// What a log says, as text.
+pub fn verdict_text(verdict: &Verdict) -> Vec<u8> {
+    let mut text = Vec::new();
+    // Writing to memory does not fail.
+    let _ = explanation::text(verdict, &mut text);
+    text
+}
+
 /// Writes what a log says.
 ///
 /// # Errors

@@ -207,7 +207,7 @@ fn found(case: &DiagnosisCase, mut host: Host) {
         (Some(words), Err(said)) => {
             assert!(criu.as_ref().unwrap().starts_with(words), "{criu:?}");
             assert!(said.contains(words), "CRIU said otherwise: {said}");
-            let (code, explained) = Host::explain();
+            let (code, explained) = Host::explain().unwrap();
             // That the file system is read-only is not in CRIU's error.
             let expected = case.finding.replace("read-only", "missing-mountpoint");
             assert_eq!(code, expected, "{said}");

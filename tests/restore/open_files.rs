@@ -392,7 +392,7 @@ fn restore(case: &Case, mut host: Host, trigger: Trigger) {
         let says = &says[usize::from(has_mountpoint)..];
         let is_said = says.iter().any(|says| said.contains(says));
         assert!(is_said, "CRIU failed otherwise: {said}");
-        let (code, host_path) = Host::explain();
+        let (code, host_path) = Host::explain().unwrap();
         let codes = ["missing-mountpoint", "missing-open-file"];
         assert!(
             codes[usize::from(has_mountpoint)..].contains(&&code[..]),

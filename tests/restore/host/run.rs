@@ -103,17 +103,23 @@ impl Host {
         assert_eq!(ended.status, 0, "{}", ended.stderr);
     }
 
-    /// What premount makes of the log of the restore that has just failed: the code, and the place on the host.
-    pub fn explain() -> (String, Option<String>) {
+    /// What premount makes of the log of the restore that has just failed: the code, and the place on the host. The
+    /// error is an explanation that is none.
+    pub fn explain() -> Result<(String, Option<String>), String> {
         let log = Path::new(WORK).join("restore.log");
         let arguments = ["explain", log.to_str().unwrap(), "--format", "json"];
         let ended = Self::call_premount(&arguments);
-        let said: Value =
-            serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+        let said: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
         let text = |name: &str| said[name].as_str().map(str::to_owned);
-        let code = text("code").unwrap_or_else(|| panic!("{said}"));
-        assert_eq!(ended.status, 0, "{said}");
-        (code, text("host_path"))
+        match text("code") {
+            Some(code) if ended.status == 0 => Ok((code, text("host_path"))),
+            _ => Err(format!("{ended:?}\n{}", self::log("restore.log"))),
+        }
+    }
+
+    /// Whether the runtime has called CRIU in the restore that has just failed.
+    pub fn has_restore_log() -> bool {
+        fs::metadata(Path::new(WORK).join("restore.log")).is_ok_and(|log| log.len() > 0)
     }
 
     /// Calls premount by hand.
