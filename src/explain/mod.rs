@@ -7,16 +7,14 @@
 mod known;
 mod lines;
 mod mounts;
+mod own;
 mod pattern;
 mod restore_log;
 
 use crate::cli;
 use crate::error::Error;
-use crate::escape::Escaped;
-use crate::mountpoints::diagnosis::FindingKind;
 use crate::oci::bundle::Bundle;
 use known::Meaning;
-use memchr::memmem;
 use mounts::{Mounts, Place};
 use restore_log::{End, Logged, Recognized, RestoreLog};
 
@@ -153,20 +151,22 @@ fn meant(logged: Logged, meaning: &Meaning) -> Verdict {
 }
 
 fn explained(log: &RestoreLog, of: Recognized, before: Option<Logged>) -> Verdict {
-    let place = place(&log.mounts, &of);
+    let mut place = place(&log.mounts, &of);
     let mut meaning = of.known.meaning;
-    let mut own: Vec<Vec<u8>> = log
-        .own
-        .iter()
-        .filter(|line| is_about(line, &place))
-        .cloned()
-        .collect();
-    if let Some(by_own) = own.iter().find_map(|line| refined(meaning, line)) {
+    if meaning == &known::ACTION_SCRIPT {
+        // The script that failed may be premount.
+        if let Some(failed) = log.own.iter().find_map(|line| own::failed_mount(line)) {
+            (meaning, place) = failed;
+        }
+    }
+    let about = log.own.iter().filter(|line| own::is_about(line, &place));
+    let mut own: Vec<Vec<u8>> = about.cloned().collect();
+    if let Some(by_own) = own.iter().find_map(|line| own::refined(meaning, line)) {
         meaning = by_own;
     }
     if own.is_empty() {
         // What premount says when it does nothing at all.
-        let others = log.own.iter().filter(|line| !is_record(line));
+        let others = log.own.iter().filter(|line| !own::is_record(line));
         own = others.cloned().collect();
     }
     own.truncate(MAX_SHOWN);
@@ -203,59 +203,4 @@ fn place(mounts: &Mounts, of: &Recognized) -> Place {
     place.source = place.source.or(source.map(<[u8]>::to_vec));
     place.host = place.host.or(path("log").map(<[u8]>::to_vec));
     place
-}
-
-/// Whether a line of premount's is about a place.
-fn is_about(line: &[u8], place: &Place) -> bool {
-    let paths = [&place.container, &place.host].into_iter().flatten();
-    paths.into_iter().any(|path| {
-        let path = Escaped(path).to_string();
-        memmem::find_iter(line, path.as_bytes()).any(|at| {
-            let next = line.get(at + path.len());
-            next.is_none_or(|next| matches!(next, b'"' | b':' | b' '))
-        })
-    })
-}
-
-/// Whether a line of premount's says what was done: then something else failed.
-fn is_record(line: &[u8]) -> bool {
-    let starts = [
-        &b"INFO premount: "[..],
-        b"DEBUG premount: ",
-        b"TRACE premount: ",
-    ];
-    let is_told = memmem::find(line, b"nothing to do").is_some()
-        || memmem::find(line, b"no OCI configuration").is_some();
-    starts
-        .iter()
-        .any(|start| line.trim_ascii_start().starts_with(start))
-        && !is_told
-}
-
-/// What an error means by a line of premount's about the same place: it knows more than CRIU.
-fn refined(meaning: &Meaning, line: &[u8]) -> Option<&'static Meaning> {
-    let says = |words: &str| memmem::find(line, words.as_bytes()).is_some();
-    let code = |kind: FindingKind| says(&format!("premount: {}: ", kind.name()));
-    if meaning == &known::MISSING_MOUNTPOINT {
-        return if says("nothing tells whether it is a directory or a file") {
-            Some(&known::MOUNTPOINT_OF_UNKNOWN_KIND)
-        } else if says("(EROFS)") {
-            Some(&known::READ_ONLY)
-        } else {
-            says("cannot create it").then_some(&known::UNREACHABLE)
-        };
-    }
-    if meaning != &known::MISSING_OPEN_FILE {
-        return None;
-    }
-    if code(FindingKind::MissingLog) {
-        Some(&known::LOG_MISSING)
-    } else if code(FindingKind::MissingContent) {
-        Some(&known::MISSING_CONTENT)
-    } else if code(FindingKind::OpenFileOfUnknownKind) {
-        Some(&known::OPEN_FILE_OF_UNKNOWN_KIND)
-    } else {
-        let is_not_created = says("cannot create it") || says("open file not inspected");
-        is_not_created.then_some(&known::OPEN_FILE_NOT_CREATED)
-    }
 }

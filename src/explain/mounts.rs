@@ -176,6 +176,11 @@ impl Mounts {
         if below.is_empty() {
             return Some(source.clone());
         }
+        // The configuration may end a source with a slash.
+        let mut source = &source[..];
+        while let Some(shorter) = source.strip_suffix(b"/") {
+            source = shorter;
+        }
         Some([source, below].join(&b'/'))
     }
 
@@ -287,6 +292,15 @@ mod tests {
     fn a_path_of_the_hosts_is_its_own() {
         let source = place("/data", Some("/w/volume"), None);
         assert_eq!(mounts().of_criu(b"/w/volume"), source);
+    }
+
+    #[test]
+    fn a_source_may_end_with_a_slash() {
+        let mut mounts = Mounts::default();
+        mounts.read(b"Will mount 1 from /w/volume/ (E)");
+        mounts.read(b"Read 1 mp @ /data");
+        let file = place("/data/a", Some("/w/volume/a"), None);
+        assert_eq!(mounts.in_container(b"data/a"), file);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::lines::unquoted;
 use super::mounts::Mounts;
 
 /// Maximum number of premount's lines that are kept; there are at most a few dozen.
-const MAX_OWN: usize = 256;
+const MAX_OWN: usize = 64;
 /// Maximum length of a message that is kept, in bytes: it may have two paths.
 const MAX_MESSAGE: usize = 12 << 10;
 /// Maximum length of a line that is shown because nothing in the text is known, in bytes.
@@ -86,8 +86,11 @@ impl RestoreLog {
             return self.error(message);
         }
         if is_own(line) {
-            if self.own.len() < MAX_OWN {
-                self.own.push(kept(line));
+            let line = kept(line);
+            // What it created tells nothing, and may be much. And runc has CRIU call each script twice.
+            let is_created = memmem::find(&line, b"premount: created ").is_some();
+            if self.own.len() < MAX_OWN && !is_created && !self.own.contains(&line) {
+                self.own.push(line);
             }
             return;
         }

@@ -27,6 +27,7 @@ mod diagnosis;
 mod differential;
 mod docker;
 mod enter;
+mod explain;
 mod first_start;
 mod holder;
 mod host;
@@ -60,6 +61,7 @@ fn main() {
     tests.extend(workload::tests());
     tests.extend(open_files::tests());
     tests.extend(diagnosis::tests());
+    tests.extend(explain::tests());
     tests.extend(podman::tests());
     tests.extend(on_a_node::tests());
     tests.extend(containerd::tests());

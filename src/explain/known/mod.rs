@@ -15,8 +15,11 @@ pub use files::{
     LOG_MISSING, MISSING_CONTENT, MISSING_OPEN_FILE, OPEN_FILE_NOT_CREATED,
     OPEN_FILE_OF_UNKNOWN_KIND,
 };
-pub use mounts::{MISSING_MOUNTPOINT, MOUNTPOINT_OF_UNKNOWN_KIND, READ_ONLY, UNREACHABLE};
-pub use others::MISSING_IMAGE;
+pub use mounts::{
+    MISSING_MOUNTPOINT, MISSING_SOURCE, MOUNTPOINT_OF_UNKNOWN_KIND, READ_ONLY, UNREACHABLE,
+    WRONG_KIND,
+};
+pub use others::{ACTION_SCRIPT, MISSING_IMAGE};
 pub use skipped::{is_consequence, is_harmless};
 
 /// What an error means.

@@ -25,13 +25,13 @@ pub const UNREACHABLE: Meaning = Meaning {
     words: "CRIU can't reach the mountpoint, or premount could not create it",
     remedy: "the error is at the end of the line: correct what it names on the host",
 };
-const WRONG_KIND: Meaning = Meaning {
+pub const WRONG_KIND: Meaning = Meaning {
     code: FindingKind::WrongKind.name(),
     words: "a file is where a directory has to be, or the other way round",
     remedy: "compare the mountpoint with what is mounted on it: one is a directory, the other a file. Move away the \
              wrong one and create the right one; premount replaces nothing",
 };
-const MISSING_SOURCE: Meaning = Meaning {
+pub const MISSING_SOURCE: Meaning = Meaning {
     code: FindingKind::MissingSource.name(),
     words: "the source of a bind mount can't be opened on the host",
     remedy: "create it, with the content that the container needs. If the workload made this mount itself, the \

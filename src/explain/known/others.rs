@@ -107,7 +107,7 @@ const NO_PRIVILEGE: Meaning = Meaning {
     remedy: "run it as root, with CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and where clone3(2) is not forbidden by \
              seccomp; a rootless engine can't restore",
 };
-const ACTION_SCRIPT: Meaning = Meaning {
+pub const ACTION_SCRIPT: Meaning = Meaning {
     code: "action-script",
     words: "an action script of CRIU's failed, which ends the restore",
     remedy: "the script's own lines are above the error. If it is premount, they say what it could not create; if the \

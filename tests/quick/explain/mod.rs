@@ -365,6 +365,30 @@ fn lines_of_premounts_own_say_more() {
 }
 
 #[test]
+fn a_restore_that_premount_ended_is_explained_by_premounts_error() {
+    let ended = |text: &str| {
+        let error = format!("ERROR premount: mount /data/a: {text}\n");
+        let script = "(00.02) Error (criu/util.c:657): exited, status=1\n\
+                      (00.02) Error (criu/action-scripts.c:94): Script /w/premount exited with -1\n";
+        let log = LOG.replace("mnt: ", "");
+        let (_, said) = explain(format!("{log}{error}{script}{error}{script}{END}"));
+        assert_eq!(said["premount"], json!([error.trim()]));
+        json!([said["code"], said["container_path"], said["host_path"]])
+    };
+    let (at, host) = ("/data/a", "/w/volume/a");
+    let text = "cannot create it: /w/volume/a: mkdirat: Read-only file system (EROFS)";
+    assert_eq!(ended(text), json!(["read-only", at, host]));
+    let text = "cannot create it: /w/volume/a: mkdirat: No space left on device (ENOSPC)";
+    assert_eq!(ended(text), json!(["unreachable", at, host]));
+    let text = "it has to be a directory, and a file is there: /w/volume/a: mount: Not a directory (ENOTDIR)";
+    assert_eq!(ended(text), json!(["wrong-kind", at, host]));
+    let text = "it has to be a file, and a directory is there: /w/volume/a: mount: Is a directory (EISDIR)";
+    assert_eq!(ended(text), json!(["wrong-kind", at, host]));
+    let text = "its source can't be opened: /w/a: open: No such file or directory (ENOENT)";
+    assert_eq!(ended(text), json!(["missing-source", at, "/w/a"]));
+}
+
+#[test]
 fn why_premount_did_nothing_is_shown_and_what_it_did_elsewhere_is_not() {
     let why = " INFO premount: no OCI configuration found: nothing to do";
     let done = " INFO premount: created directory path=\"/w/volume/x\" mount=\"/data/x\"";
