@@ -15,6 +15,9 @@ const MAX_MESSAGE: usize = 12 << 10;
 /// Maximum length of a line that is shown because nothing in the text is known, in bytes.
 const MAX_LINE: usize = 1 << 10;
 
+/// Maximum size of a text that isn't CRIU's in which its messages are looked for by their words alone, in bytes.
+const MAX_OTHERS: usize = 256 << 10;
+
 /// An error in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
@@ -72,6 +75,8 @@ pub struct RestoreLog {
     /// premount's own lines.
     pub own: Vec<Vec<u8>>,
     line: usize,
+    /// How much of it isn't CRIU's, in bytes.
+    others: usize,
 }
 
 impl RestoreLog {
@@ -138,7 +143,13 @@ impl RestoreLog {
             self.first_line = Some(self.logged(start));
         }
         let line = without_engine(line);
-        if let Some((known, found)) = known::of_others(line) {
+        self.others += line.len();
+        let found = known::of_engine(line).or_else(|| {
+            // Without `Error (`, as people copy it: then it is not long.
+            let is_short = self.others <= MAX_OTHERS;
+            is_short.then(|| known::of_criu_anywhere(line)).flatten()
+        });
+        if let Some((known, found)) = found {
             self.recognized(known, line, &found);
         }
     }

@@ -77,10 +77,14 @@ pub fn of_criu(message: &[u8]) -> Option<(&'static Known, Found<'_>)> {
     })
 }
 
-/// Looks for an error in a line that somebody else than CRIU wrote.
-pub fn of_others(line: &[u8]) -> Option<(&'static Known, Found<'_>)> {
-    let tables = [engines::KNOWN].into_iter().chain(OF_CRIU);
-    look(tables, line, Begin::Anywhere)
+/// Looks for an error of a runtime's or an engine's in a line of text.
+pub fn of_engine(line: &[u8]) -> Option<(&'static Known, Found<'_>)> {
+    look([engines::KNOWN].into_iter(), line, Begin::Anywhere)
+}
+
+/// Looks for a message of CRIU's in a line of text.
+pub fn of_criu_anywhere(line: &[u8]) -> Option<(&'static Known, Found<'_>)> {
+    look(OF_CRIU.into_iter(), line, Begin::Anywhere)
 }
 
 fn look(

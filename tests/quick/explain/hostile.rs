@@ -135,3 +135,17 @@ fn a_long_log_takes_little_memory() {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!(said["code"], "missing-mountpoint");
 }
+
+#[test]
+fn a_long_text_of_somebody_elses_takes_seconds() {
+    let line = "time=\"2026\" msg=\"a line \\\"of\\\" somebody's \\n and more\"\n";
+    let text = line.repeat((8 << 20) / line.len())
+        + "Error: crun: stat `/w/nested`: No such file or directory\n";
+    let start = std::time::Instant::now();
+    assert_eq!(explain(text).1["code"], "missing-source");
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+}
