@@ -33,7 +33,8 @@ Exit status:
   0  done, or nothing to do
   1  apply: something could not be created; check: something is missing, or the checkpoint cannot
      be restored; hook, action: CRIU is sure to fail; install, uninstall: the node could not
-     be changed; status: something is broken; all: the report could not be written
+     be changed; status: something is broken; explain: the error is unknown; all: the report
+     could not be written
   2  usage error, or input that cannot be used
 
 Environment: PREMOUNT_LOG sets the log level if --log-level is not given.";
@@ -73,6 +74,13 @@ pub enum Command {
     ///
     /// Exits with status 1 if something is broken.
     Status(Status),
+    /// Explain why a restore failed, by CRIU's restore.log
+    ///
+    /// Finds the error that ended the restore among all that CRIU logs, and says in plain words what it
+    /// means, where that is in the container and on the host, and what to do. Takes a checkpoint's dump.log
+    /// as well, and an error as a runtime or an engine prints it. Looks at nothing else: no path in the log
+    /// is opened. Exits with status 0 if the error is known or there is none, and with 1 if it is unknown.
+    Explain(Explain),
 }
 
 /// The options of the log.
@@ -121,6 +129,20 @@ pub struct Status {
     /// The node.
     #[command(flatten)]
     pub place: Place,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// The options of `explain`.
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// CRIU's log, or an engine's error; "-" for standard input
+    #[arg(value_name = "FILE", value_parser = path())]
+    pub file: PathBuf,
+    /// The bundle of the container, for host paths that the log doesn't have
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub bundle: Option<PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

@@ -37,6 +37,7 @@ pub mod cli;
 mod diagnosis;
 mod error;
 mod escape;
+mod explain;
 mod host;
 mod input;
 mod log;
@@ -66,6 +67,7 @@ pub mod internals {
         parse_named,
     };
     pub use crate::escape::{Escaped, Quoted};
+    pub use crate::explain::{known_by, known_patterns, of_text};
     pub use crate::mountpoints::budget::Budget;
     pub use crate::mountpoints::create::create;
     pub use crate::mountpoints::failure::Cause;
@@ -77,6 +79,7 @@ pub mod internals {
     pub use crate::oci::owner::Owner;
     pub use crate::oci::state::State;
     pub use crate::path::{Name, RelPath, RelRef};
+    pub use crate::report::verdict_text;
     pub use crate::sys::{MountpointKind, close_inherited, do_without_openat2};
 }
 

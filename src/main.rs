@@ -65,6 +65,7 @@ fn invocation<'a>(
         (Some(Command::Install(options)), _) => return Ok(Invocation::Install(options)),
         (Some(Command::Uninstall(options)), _) => return Ok(Invocation::Uninstall(options)),
         (Some(Command::Status(options)), _) => return Ok(Invocation::Status(options)),
+        (Some(Command::Explain(options)), _) => return Ok(Invocation::Explain(options)),
         (Some(Command::Action) | None, Some(stage)) => {
             return Ok(Invocation::CriuScript { stage, images });
         }

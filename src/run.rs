@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::log::{self, TARGET};
 use crate::request::{Failing, Request, View};
 use crate::trigger::{criu_script, hook, manual};
-use crate::{Report, node, prepare, report, sys};
+use crate::{Report, explain, node, prepare, report, sys};
 
 /// How the program was called.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub enum Invocation<'a> {
     Uninstall(&'a cli::Uninstall),
     /// To show whether premount works on a node.
     Status(&'a cli::Status),
+    /// To explain CRIU's log.
+    Explain(&'a cli::Explain),
 }
 
 /// How a run ended.
@@ -91,6 +93,14 @@ fn perform(invocation: &Invocation) -> Result<Outcome, Error> {
             report::show_node(options.format, &status)?;
             return Ok(Outcome {
                 status: u8::from(!status.problems.is_empty()),
+                report: None,
+            });
+        }
+        Invocation::Explain(options) => {
+            let verdict = explain::explain(options)?;
+            report::show_verdict(options.format, &verdict)?;
+            return Ok(Outcome {
+                status: verdict.status(),
                 report: None,
             });
         }

@@ -95,7 +95,7 @@ impl Severity {
 
 impl FindingKind {
     /// Its name in JSON.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::MissingMountpoint => "missing-mountpoint",
             Self::MountpointOfUnknownKind => "mountpoint-of-unknown-kind",

@@ -111,12 +111,12 @@ pub(super) fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
     }
 }
 
-/// mount(2) and `move_mount(2)` report both directions as ENOTDIR.
+/// mount(2) reports both directions as ENOTDIR, and `move_mount(2)` as EINVAL.
 pub(super) fn wrong_kind(planned: &PlannedMount) -> String {
     match &planned.mount.content {
         Content::Bind { source, .. } => {
             format!(
-                "Failed to move_mount from {}: Not a directory",
+                "Failed to move_mount from {}: Invalid argument",
                 shown(source)
             )
         }

@@ -388,7 +388,7 @@ fn path(path: &Path) -> String {
 }
 
 /// UTF-8 as it is, JSON has its own escapes; any other bytes as premount prints them elsewhere.
-fn bytes(bytes: &[u8]) -> String {
+pub(super) fn bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => Escaped(bytes).to_string(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What became of a request: an exporter for each format, and all of them read the one status of each mount.
 
+mod explanation;
 mod findings;
 mod inodes;
 mod json;
@@ -18,6 +19,7 @@ use crate::checkpoint::Namespace;
 use crate::cli::{Format, Runtime};
 use crate::diagnosis::{Finding, HostFinding, Severity, diagnose, is_fatal};
 use crate::error::Error;
+use crate::explain::Verdict;
 use crate::mountpoints::needs::{NeededSource, needs};
 use crate::mountpoints::plan::{Plan, PlannedFile, PlannedMount, Status};
 use crate::node::status::NodeStatus;
@@ -206,5 +208,25 @@ pub fn show_node(format: Format, status: &NodeStatus) -> Result<(), Error> {
     output::write(|out| match format {
         Format::Json => node::json(status, out),
         Format::Text => out.write_all(node::text(status).as_bytes()),
+    })
+}
+
+/// What a log says, as text.
+pub fn verdict_text(verdict: &Verdict) -> Vec<u8> {
+    let mut text = Vec::new();
+    // Writing to memory does not fail.
+    let _ = explanation::text(verdict, &mut text);
+    text
+}
+
+/// Writes what a log says.
+///
+/// # Errors
+///
+/// Standard output doesn't take it.
+pub fn show_verdict(format: Format, verdict: &Verdict) -> Result<(), Error> {
+    output::write(|out| match format {
+        Format::Json => explanation::json(verdict, out),
+        Format::Text => explanation::text(verdict, out),
     })
 }

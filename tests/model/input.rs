@@ -7,7 +7,7 @@ use std::path::Path;
 use premount::Error;
 use premount::internals::{
     Config, ConfigMount, KindBy, MountImage, Namespace, Parent, RelPath, RelRef, State, archive,
-    compare, config, json, parse, parse_named,
+    compare, config, json, of_text, parse, parse_named, verdict_text,
 };
 
 /// A state is refused with one line, or names an absolute bundle.
@@ -177,6 +177,17 @@ pub fn archive(bytes: &[u8]) {
         Ok(checkpoint) => assert!(!checkpoint.namespaces.is_empty()),
         Err(error) => one_line(&error),
     }
+}
+
+/// What is said of a log of any bytes has a few lines, and steers no terminal.
+pub fn log(bytes: &[u8]) {
+    let text = String::from_utf8(verdict_text(&of_text(bytes))).unwrap();
+    assert!(
+        text.ends_with('\n') && text.lines().count() <= 16,
+        "{text:?}"
+    );
+    let mut all = text.chars();
+    assert!(all.all(|c| c == '\n' || !c.is_control()), "{text:?}");
 }
 
 /// An error's text can't forge a second line, nor steer a terminal.

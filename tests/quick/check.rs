@@ -132,7 +132,7 @@ fn what_the_configuration_has_is_found_where_the_checkpoint_has_it() {
         json!("/data/directory"),
         json!(path(&world, "vol/directory")),
         json!(format!(
-            "Failed to move_mount from {source}: Not a directory"
+            "Failed to move_mount from {source}: Invalid argument"
         )),
     );
     assert_eq!(found(&world, &with(in_volume("/data/directory"))), expected);

@@ -28,3 +28,8 @@ fn files() {
 fn archives() {
     replay("archive", input::archive);
 }
+
+#[test]
+fn logs() {
+    replay("log", input::log);
+}

@@ -120,7 +120,7 @@ fn each_finding_has_the_error_that_criu_would_report() {
         );
         found("missing-source", mount, "gone", &criu)
     };
-    let move_mount = format!("Failed to move_mount from {}: Not a directory", at("f"));
+    let move_mount = format!("Failed to move_mount from {}: Invalid argument", at("f"));
     let expected = [
         missing("/data/missing", "vol/missing"),
         found("wrong-kind", "/data/wrong", "vol/wrong", &move_mount),

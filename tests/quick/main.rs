@@ -17,6 +17,7 @@ mod checkpoints;
 mod common;
 mod corpus;
 mod diagnosis;
+mod explain;
 mod failed_mounts;
 mod image_limits;
 mod images;

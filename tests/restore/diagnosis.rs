@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `check --checkpoint` says, and what CRIU then really does: for each kind of finding a host on
 //! which CRIU fails with that very error, and before that the same host without it, where the restore
-//! succeeds.
+//! succeeds. `explain` then finds the same in CRIU's log.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -141,8 +141,11 @@ fn mounts() -> Vec<Value> {
     vec![bind("/data", "data"), tmpfs, bind("/data/nested", "nested")]
 }
 
-/// What `check` finds: its exit status, and each finding's kind and CRIU's words for it.
-fn check() -> (i32, Vec<(String, Option<String>)>) {
+/// A finding's kind, CRIU's words for it, and the place on the host.
+type Found = (String, Option<String>, Option<String>);
+
+/// What `check` finds, and its exit status.
+fn check() -> (i32, Vec<Found>) {
     let arguments = [
         "check",
         "--checkpoint",
@@ -156,7 +159,10 @@ fn check() -> (i32, Vec<(String, Option<String>)>) {
     let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let findings = report["findings"].as_array().unwrap().iter();
-    let findings = findings.map(|found| (text(&found["kind"]).unwrap(), text(&found["criu"])));
+    let findings = findings.map(|found| {
+        let kind = text(&found["kind"]).unwrap();
+        (kind, text(&found["criu"]), text(&found["host_path"]))
+    });
     (ended.status, findings.collect())
 }
 
@@ -183,7 +189,7 @@ fn found(case: &DiagnosisCase, mut host: Host) {
     host.write_config(Trigger::None);
     let (status, findings) = check();
     assert_eq!(status, i32::from(case.criu.is_some()), "{findings:?}");
-    let [(kind, criu)] = &findings[..] else {
+    let [(kind, criu, host_path)] = &findings[..] else {
         panic!("{findings:?}")
     };
     assert_eq!(kind, case.finding);
@@ -201,6 +207,13 @@ fn found(case: &DiagnosisCase, mut host: Host) {
         (Some(words), Err(said)) => {
             assert!(criu.as_ref().unwrap().starts_with(words), "{criu:?}");
             assert!(said.contains(words), "CRIU said otherwise: {said}");
+            let (code, explained) = Host::explain().unwrap();
+            // That the file system is read-only is not in CRIU's error.
+            let expected = case.finding.replace("read-only", "missing-mountpoint");
+            assert_eq!(code, expected, "{said}");
+            if host_path.is_some() {
+                assert_eq!(&explained, host_path, "{said}");
+            }
         }
         (_, restored) => panic!("{criu:?}, and the restore: {restored:?}"),
     }

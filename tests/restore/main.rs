@@ -27,6 +27,7 @@ mod diagnosis;
 mod differential;
 mod docker;
 mod enter;
+mod explain;
 mod findings;
 mod first_start;
 mod holder;
@@ -62,6 +63,7 @@ fn main() {
     tests.extend(open_files::tests());
     tests.extend(diagnosis::tests());
     tests.extend(findings::tests());
+    tests.extend(explain::tests());
     tests.extend(podman::tests());
     tests.extend(on_a_node::tests());
     tests.extend(containerd::tests());

@@ -392,6 +392,21 @@ fn restore(case: &Case, mut host: Host, trigger: Trigger) {
         let says = &says[usize::from(has_mountpoint)..];
         let is_said = says.iter().any(|says| said.contains(says));
         assert!(is_said, "CRIU failed otherwise: {said}");
+        let (code, host_path) = Host::explain().unwrap();
+        let codes = ["missing-mountpoint", "missing-open-file"];
+        assert!(
+            codes[usize::from(has_mountpoint)..].contains(&&code[..]),
+            "{code}: {said}"
+        );
+        let host_path = host_path.unwrap_or_else(|| panic!("no host path: {said}"));
+        assert!(
+            Path::new(&host_path).starts_with(SOURCES),
+            "{host_path}: {said}"
+        );
+        assert!(
+            !Path::new(&host_path).exists(),
+            "{host_path} is there: {said}"
+        );
     }
     host.delete();
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Random containers whose tasks hold things, and random damage to their rootfs and volumes: what `check` says
-//! after `apply` is what CRIU does.
+//! after `apply` is what CRIU does, and `explain` knows each of CRIU's errors.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -129,6 +129,9 @@ fn verdict(
     }
     let check = by_hand(&["check", "--checkpoint", IMAGES, "--runtime", runtime.name()]);
     let restored = host.restore();
+    if restored.is_err() && Host::has_restore_log() {
+        Host::explain().map_err(|said| format!("{done:?}\nnot explained: {said}"))?;
+    }
     after(&host);
     let is_right = (check.status == 0) == restored.is_ok();
     if is_right && check.status < 2 {

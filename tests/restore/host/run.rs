@@ -103,6 +103,25 @@ impl Host {
         assert_eq!(ended.status, 0, "{}", ended.stderr);
     }
 
+    /// What premount makes of the log of the restore that has just failed: the code, and the place on the host. The
+    /// error is an explanation that is none.
+    pub fn explain() -> Result<(String, Option<String>), String> {
+        let log = Path::new(WORK).join("restore.log");
+        let arguments = ["explain", log.to_str().unwrap(), "--format", "json"];
+        let ended = Self::call_premount(&arguments);
+        let said: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
+        let text = |name: &str| said[name].as_str().map(str::to_owned);
+        match text("code") {
+            Some(code) if ended.status == 0 => Ok((code, text("host_path"))),
+            _ => Err(format!("{ended:?}\n{}", self::log("restore.log"))),
+        }
+    }
+
+    /// Whether the runtime has called CRIU in the restore that has just failed.
+    pub fn has_restore_log() -> bool {
+        fs::metadata(Path::new(WORK).join("restore.log")).is_ok_and(|log| log.len() > 0)
+    }
+
     /// Calls premount by hand.
     pub fn call_premount(arguments: &[&str]) -> crate::common::Ended {
         crate::common::premount(arguments, b"", &[])
