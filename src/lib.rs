@@ -118,9 +118,8 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
         create(&mut plan, &owner);
     }
     let host = match (request.diagnose, request.failing) {
-        (true, _) => of_host(&checkpoint, network, request.runtime, usize::MAX),
-        // In a restore the first task will do: most containers' tasks are alike.
-        (false, Failing::CriuFails) => of_host(&checkpoint, network, request.runtime, 1),
+        (true, _) => of_host(&checkpoint, network, request.runtime, true),
+        (false, Failing::CriuFails) => of_host(&checkpoint, network, request.runtime, false),
         (false, _) => Vec::new(),
     };
     let needs_of_host = if plan.is_alone() {

@@ -90,8 +90,9 @@ impl Tasks {
 }
 
 impl Tasks {
-    /// The machine that they ran on, as at most so many of them say. What can't be read says nothing.
-    pub fn machine(&self, most: usize) -> Machine {
+    /// The machine that they ran on, as all of them say, or the first if not `is_thorough`; then without its cgroups.
+    /// What can't be read says nothing.
+    pub fn machine(&self, is_thorough: bool) -> Machine {
         match self {
             Self::Read { table, machine } => Machine {
                 tasks: table.machine.clone(),
@@ -103,7 +104,9 @@ impl Tasks {
                 machine,
             } => {
                 let mut read = Machine::default();
-                for &kind in machine {
+                let is_read =
+                    |kind: &&MachineImage| is_thorough || **kind == MachineImage::Inventory;
+                for &kind in machine.iter().filter(is_read) {
                     let image = Image::Machine(kind);
                     let _ =
                         directory.open_image(image, |content, file| read.read(content, kind, file));
@@ -112,6 +115,7 @@ impl Tasks {
                 let core = tasks.iter().filter(|(image, _)| *image == TaskImage::Core);
                 let mut core: Vec<u32> = core.map(|&(_, number)| number).collect();
                 core.sort_unstable();
+                let most = if is_thorough { core.len() } else { 1 };
                 for &number in core.iter().take(most) {
                     let _ = table.read_from(directory, TaskImage::Core, number);
                 }

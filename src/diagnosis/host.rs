@@ -30,14 +30,15 @@ pub struct HostFinding {
     pub criu: String,
 }
 
-/// What keeps CRIU from restoring a checkpoint on this host, as its machine and at most `most` of its tasks tell.
+/// What keeps CRIU from restoring a checkpoint on this host. Unless `is_thorough`, only what takes a few system calls to
+/// tell: in a restore each counts, and most tasks of a container are alike.
 pub fn of_host(
     checkpoint: &Checkpoint,
     network: Network,
     runtime: Option<Runtime>,
-    most: usize,
+    is_thorough: bool,
 ) -> Vec<HostFinding> {
-    let machine = checkpoint.tasks.machine(most);
+    let machine = checkpoint.tasks.machine(is_thorough);
     let mut all = Vec::new();
     let mut add = |kind, detail: String, criu: String| all.push(HostFinding { kind, detail, criu });
     let version = machine
@@ -73,13 +74,15 @@ pub fn of_host(
         runtime,
         &mut add,
     );
-    of_processor(machine.tasks.xstate, &mut add);
+    if is_thorough {
+        of_processor(machine.tasks.xstate, &mut add);
+    }
     all
 }
 
 /// What a checkpoint needs of any host, besides mounts and files: what, and which.
 pub fn needs_of_host(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
-    let machine = checkpoint.tasks.machine(usize::MAX);
+    let machine = checkpoint.tasks.machine(true);
     let sockets = &checkpoint.sockets;
     let mut all = Vec::new();
     if let Some(number) = machine.tasks.architecture {
@@ -196,17 +199,15 @@ fn of_sockets(
             add(FindingKind::ExternalSocket, Escaped(name).to_string(), criu);
         }
     }
-    let is_missing = match network {
+    let here = match network {
+        _ if sockets.addresses.is_empty() => return,
         // CRIU brings back the addresses of a network of the container's own.
         Network::Own => return,
         Network::Given => None,
         Network::Host => host::addresses(),
     };
     for address in &sockets.addresses {
-        if is_missing
-            .as_ref()
-            .is_none_or(|here| !here.contains(address))
-        {
+        if here.as_ref().is_none_or(|here| !here.contains(address)) {
             let criu = "Can't bind inet socket".to_owned();
             add(FindingKind::MissingAddress, address.to_string(), criu);
         }
