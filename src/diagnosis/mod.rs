@@ -25,7 +25,7 @@ use crate::oci::config::Externals;
 pub use files::of_open_file;
 pub use host::{HostFinding, needs_of_host, of_host};
 pub use kind::{FindingKind, Severity};
-pub use mounts::{fits, is_fatal};
+pub use mounts::{fits, is_fatal, of_mountpoint};
 
 /// Something that keeps a checkpoint from being restored, or is good to know before.
 #[derive(Clone, Copy, Debug)]

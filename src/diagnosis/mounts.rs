@@ -76,7 +76,8 @@ pub fn fits(plan: &Plan, namespaces: &[Namespace], externals: &Externals) -> boo
     plan.mounts.iter().any(is_external) && unmapped(plan, namespaces, externals).is_empty()
 }
 
-pub(super) fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
+/// What keeps CRIU from mounting a mount, if anything does.
+pub fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
     match &planned.status {
         // Every runtime creates the configuration's mountpoints in the rootfs itself.
         Status::Missing(_)

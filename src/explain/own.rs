@@ -22,10 +22,16 @@ const FAILURES: [(&str, &Meaning); 4] = [
     (": cannot create it", &known::UNREACHABLE),
 ];
 
-/// The mount that premount ends a restore for: `mount /data/a: cannot create it: /w/volume/a: mkdirat: … (EROFS)`.
+/// The mount that premount ends a restore for:
+/// `read-only: mount /data/a: cannot create it: /w/volume/a: mkdirat: … (EROFS)`.
 pub fn failed_mount(line: &[u8]) -> Option<(&'static Meaning, Place)> {
     let line = std::str::from_utf8(line).ok()?.trim_start();
-    let text = line.strip_prefix("ERROR premount: mount ")?;
+    let text = line.strip_prefix("ERROR premount: ")?;
+    // With the finding's code, which earlier versions don't have.
+    let text = text.strip_prefix("mount ").or_else(|| {
+        let (code, text) = text.split_once(": mount ")?;
+        (!code.contains(' ')).then_some(text)
+    })?;
     let mut failures = FAILURES.iter();
     let (meaning, mount, rest) = failures.find_map(|(words, meaning)| {
         let (mount, rest) = text.split_once(words)?;

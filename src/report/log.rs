@@ -7,13 +7,15 @@ use tracing::{error, info, warn};
 
 use super::Report;
 use super::summary::Summary;
-use crate::diagnosis::{FindingKind, of_open_file};
+use crate::diagnosis::{FindingKind, of_mountpoint, of_open_file};
 use crate::error::shown;
 use crate::escape::{Escaped, Quoted};
 use crate::log::{TARGET, about_file, about_mount};
 use crate::mountpoints::budget::OPEN_FILE_PATHS;
 use crate::mountpoints::plan::{Plan, PlannedFile, Reason, Status};
+use crate::mountpoints::required::InCheckpoint;
 use crate::oci::config::APPEND_ANNOTATION;
+use crate::request::Failing;
 
 /// Maximum number of open files that are listed in a restore.
 const MOST_FILES: usize = 20;
@@ -26,6 +28,9 @@ pub(super) fn failures(report: &Report) {
             continue;
         };
         let path = plan.failed_at(planned);
+        let is_there = planned.in_checkpoint != InCheckpoint::No;
+        let kind = of_mountpoint(planned).filter(|_| is_there);
+        let text = with_code(report, kind, text);
         let mount = planned.mount.written.as_bytes();
         about_mount("failed", mount, path.as_deref(), || {
             if report.counts(planned) {
@@ -52,6 +57,7 @@ fn file_failures(report: &Report) {
             continue;
         }
         let path = plan.file_failed_at(planned);
+        let text = with_code(report, of_open_file(planned), text);
         about_file("failed", &planned.name(), path.as_deref(), || {
             if is_error {
                 error!(target: TARGET, "{text}");
@@ -61,6 +67,14 @@ fn file_failures(report: &Report) {
         });
     }
     not_listed(omitted);
+}
+
+/// In a restore each line has the code of the finding, which nobody else tells then.
+fn with_code(report: &Report, kind: Option<FindingKind>, text: String) -> String {
+    match kind {
+        Some(kind) if report.failing == Failing::CriuFails => format!("{}: {text}", kind.name()),
+        _ => text,
+    }
 }
 
 /// The open files that were left alone: the first of them, since there may be thousands.

@@ -332,7 +332,7 @@ fn what_is_there_stays_and_what_is_in_the_way_is_told() {
         hook.status == 0
             && hook
                 .stderr
-                .contains("WARN premount: open file /data/file: "),
+                .contains("WARN premount: wrong-kind: open file /data/file: "),
         "{hook:?}"
     );
 }

@@ -315,7 +315,7 @@ fn lines_of_premounts_own_say_more() {
             "mountpoint-of-unknown-kind",
         ),
         (
-            "ERROR premount: mount /data/tmpfs: cannot create it: /w/volume/tmpfs: mkdirat: Read-only file system (EROFS)",
+            "ERROR premount: read-only: mount /data/tmpfs: cannot create it: /w/volume/tmpfs: mkdirat: Read-only file system (EROFS)",
             "read-only",
         ),
         (
@@ -347,7 +347,7 @@ fn lines_of_premounts_own_say_more() {
             "open-file-of-unknown-kind",
         ),
         (
-            " WARN premount: open file /data/f: cannot create it: /w/volume: mkdirat: Permission denied (EACCES)",
+            " WARN premount: open-file-not-created: open file /data/f: cannot create it: /w/volume: mkdirat: Permission denied (EACCES)",
             "open-file-not-created",
         ),
         (
