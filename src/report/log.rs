@@ -116,6 +116,7 @@ fn left_alone(planned: &PlannedFile) -> Option<String> {
         | Status::Restored
         | Status::Kernel
         | Status::Link
+        | Status::NotInspected(Reason::Awaited)
         | Status::Failed(_) => return None,
     })
 }
@@ -138,6 +139,8 @@ pub(super) fn others(report: &Report) {
                         target: TARGET,
                         "mountpoint not inspected: a symbolic link is on the way mount={mount}"
                     ),
+                    // Only by hand, where the report lists it.
+                    Reason::Awaited => {}
                 });
             }
             Status::KindUnknown => {

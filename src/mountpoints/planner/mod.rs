@@ -7,11 +7,11 @@ mod files;
 mod maker;
 mod missing;
 mod required;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -29,12 +29,9 @@ use crate::oci::config::Config;
 use crate::oci::mount::{Content, LinkSource, Mount};
 use crate::oci::owner::Owner;
 use crate::oci::process::User;
-use crate::path::{Name, NotAPath, RelPath, RelRef};
+use crate::path::{NotAPath, RelPath, RelRef};
 use crate::sys::{self, MountpointKind};
 use missing::Needed;
-
-/// How far up from a missing source to look for a directory that exists.
-const MAX_MISSING_DEPTH: usize = 64;
 
 impl Plan {
     /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint needs beyond that.
@@ -177,7 +174,7 @@ impl Planner {
                 cause: Cause::Source(errno),
             }),
         };
-        let status = status.unwrap_or_else(Status::Failed);
+        let status = self.settled(status);
         self.cover(destination);
         let id = self
             .tree
@@ -280,63 +277,6 @@ impl Planner {
             });
         }
         self.tree.resolve(destination, follow)
-    }
-
-    /// Opens what a mount shows, which decides the kind of its mountpoint.
-    fn open(&mut self, content: &Content) -> (Backing, Result<MountpointKind, Errno>) {
-        match content {
-            Content::Bind {
-                source,
-                recursive,
-                link,
-            } => {
-                let follow = *link != LinkSource::Bound;
-                match self.tree.sources.add(source.clone(), *recursive, follow) {
-                    Ok((id, kind)) => (Backing::Source(id, kind), Ok(kind)),
-                    Err(Errno::ENOENT) => match self.pending_source(source) {
-                        Some((id, kind)) => (Backing::Source(id, kind), Ok(kind)),
-                        None => (Backing::Broken, Err(Errno::ENOENT)),
-                    },
-                    Err(errno) => (Backing::Broken, Err(errno)),
-                }
-            }
-            Content::Tmpfs { copy_up } => (
-                Backing::Tmpfs { copy_up: *copy_up },
-                Ok(MountpointKind::Directory),
-            ),
-            Content::Awaited { kind, .. } => {
-                // Most are directories, and what is nested in one is.
-                let kind = kind.unwrap_or(MountpointKind::Directory);
-                let id = self.tree.sources.add_awaited(PathBuf::new(), kind);
-                (Backing::Source(id, kind), Ok(kind))
-            }
-            Content::Kernel | Content::Other => (Backing::Opaque, Ok(MountpointKind::Directory)),
-        }
-    }
-
-    /// A source that isn't there yet, but is the mountpoint of an earlier mount: for the runtime it is there
-    /// when its turn comes.
-    fn pending_source(&mut self, source: &Path) -> Option<(SourceId, MountpointKind)> {
-        if self.tree.pending.is_empty() {
-            return None;
-        }
-        for at in source.ancestors().take(MAX_MISSING_DEPTH) {
-            let Ok(directory) = sys::inode_of_root(at) else {
-                continue;
-            };
-            let mut below = RelPath::default();
-            for name in source.strip_prefix(at).ok()?.components() {
-                // None for `..`, which means nothing in a path that doesn't exist yet.
-                below.push(Name::new(name.as_os_str().as_bytes())?);
-            }
-            let pending = self.tree.pending.below(directory.identity)?;
-            let kind = pending.get(below.view())?.kind.as_mountpoint();
-            let at = (at.to_owned(), directory);
-            let sources = &mut self.tree.sources;
-            let id = sources.add_pending(source.to_owned(), at, below.view(), kind);
-            return Some((id, kind));
-        }
-        None
     }
 
     fn judge(
