@@ -17,6 +17,9 @@ use crate::oci::config::Config;
 use crate::oci::state::State;
 use crate::request::{Failing, Mode, Request, Sink, View};
 
+/// Directories that every engine masks, for a checkpoint whose configuration is not to be had.
+const MASKED: [&[u8]; 3] = [b"/proc/acpi", b"/proc/scsi", b"/sys/firmware"];
+
 /// The request of the command line.
 ///
 /// # Errors
@@ -81,6 +84,7 @@ fn runtime(checkpoint: &Checkpoint, config: &Config) -> Option<Runtime> {
         .masked
         .iter()
         .map(String::as_bytes)
+        .chain(MASKED)
         .collect();
     let is_of_runc = |mount: &MountImage| {
         let at = [b"/", mount.mountpoint.as_bytes()].concat();
