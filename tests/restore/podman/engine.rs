@@ -151,6 +151,12 @@ impl Podman {
     /// Checkpoints the container for a restore in place.
     pub fn checkpoint(&self) {
         self.succeeds(&["container", "checkpoint", "--keep", NAME]);
+        for container in fs::read_dir(Path::new(STORAGE).join("vfs-containers")).unwrap() {
+            let directory = container.unwrap().path().join("userdata");
+            if directory.join("checkpoint").exists() {
+                Host::assert_read(directory.to_str().unwrap());
+            }
+        }
     }
 
     /// Checkpoints the container to an archive, and removes it.
