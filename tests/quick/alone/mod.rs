@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--checkpoint` without a bundle: what a checkpoint needs of a host, where its volumes are with `--volume`, and
-//! what is said of it then. tests/restore/without_bundle.rs holds that against Podman and Docker.
+//! what is said of it then. tests/restore/damage.rs holds that against Podman and Docker.
 
 mod hostile;
 mod volumes;
