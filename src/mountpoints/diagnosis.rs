@@ -279,19 +279,19 @@ fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
         Status::Failed(Failure {
             cause: Cause::Below,
             ..
-        }) => None,
+        })
+        | Status::Present
+        | Status::Created(_)
+        | Status::Restored
+        | Status::Kernel
+        | Status::Link
+        | Status::NotInspected(_) => None,
         Status::Failed(failure) | Status::NotCreated(_, failure) => Some(match failure.cause {
             Cause::WrongKind { .. } => FindingKind::WrongKind,
             Cause::Source(_) => FindingKind::MissingSource,
             cause if cause.errno() == Errno::EROFS => FindingKind::ReadOnly,
             _ => FindingKind::Unreachable,
         }),
-        Status::Present
-        | Status::Created(_)
-        | Status::Restored
-        | Status::Kernel
-        | Status::Link
-        | Status::NotInspected(_) => None,
     }
 }
 

@@ -210,13 +210,14 @@ impl<'a> Spec<'a> {
 
     /// The container's own mount that this is.
     fn own(&self, image: &MountImage) -> Mount {
-        let (file_system, content) = match self.own.get(image.mountpoint.as_bytes()) {
-            Some(mount) => (mount.file_system.clone(), mount.content.clone()),
-            None => {
+        let own = self.own.get(image.mountpoint.as_bytes());
+        let (file_system, content) = own.map_or_else(
+            || {
                 let content = Content::Tmpfs { copy_up: false };
                 (image.file_system.clone().into_owned(), content)
-            }
-        };
+            },
+            |mount| (mount.file_system.clone(), mount.content.clone()),
+        );
         Mount::of_checkpoint(&image.mountpoint, file_system, content, image.read_only)
     }
 

@@ -59,8 +59,13 @@ fn export_without_device() -> Export {
 
 #[test]
 fn a_named_volume_is_compared_as_with_a_bundle() {
-    type Damage = fn(&Path);
-    let cases: [(&str, Damage, &[(&str, &str)]); 12] = [
+    /// A name, what is done to the volume, and the findings.
+    type Case = (
+        &'static str,
+        fn(&Path),
+        &'static [(&'static str, &'static str)],
+    );
+    let cases: [Case; 12] = [
         ("nothing", |_| {}, &[]),
         (
             "no mountpoint",
@@ -289,6 +294,13 @@ fn nothing_is_applied_without_a_bundle() {
 /// Mountpoints that runc creates itself: those of the configuration, unless one of its tmpfs is above by name.
 #[test]
 fn the_runtime_is_told_from_the_checkpoint() {
+    /// config.dump, one more mount, `--runtime`, and whether it is runc.
+    type Case<'a> = (
+        Option<String>,
+        Option<&'a MountEntry>,
+        Option<&'a str>,
+        bool,
+    );
     let mut masked = entry(30, 2, 30, "/", "/proc/scsi");
     masked.fstype = 5;
     let empty = MountEntry {
@@ -296,7 +308,7 @@ fn the_runtime_is_told_from_the_checkpoint() {
         ..external(31, 2, "/proc/scsi", "/run/crun/.empty-directory")
     };
     let named = |name: &str| Some(json!({"runtime": name}).to_string());
-    let cases: [(Option<String>, Option<&MountEntry>, Option<&str>, bool); 11] = [
+    let cases: [Case; 11] = [
         (named("runc"), None, None, true),
         (named("/usr/sbin/runc"), None, None, true),
         (named("crun"), None, None, false),
