@@ -4,6 +4,7 @@
 //!
 //! As untrusted as the images. Names places, kinds and the runtime; nothing here leads to a file of this host.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -19,10 +20,12 @@ const MAX_SIZE: usize = 4 << 20;
 /// What an engine exported beside the images.
 #[derive(Debug, Default)]
 pub struct Dump {
-    /// The configuration of the container that was checkpointed: the file, and its text.
-    pub spec: Option<(PathBuf, String)>,
+    /// The configuration of the container that was checkpointed: the file, and its text. Only who has no other
+    /// configuration needs it, and then one that can't be read is an error.
+    pub spec: Option<Result<(PathBuf, String), Error>>,
     metadata: Metadata,
-    binds: Vec<Bind>,
+    /// By their destinations.
+    binds: BTreeMap<String, MountpointKind>,
 }
 
 /// `config.dump`, of Podman's libpod and of CRI-O.
@@ -69,29 +72,33 @@ impl DumpFile {
 
 impl Dump {
     /// Takes a file. Metadata that premount doesn't understand says nothing.
-    ///
-    /// # Errors
-    ///
-    /// `content` can't be read or is too long, or it is a configuration and not UTF-8.
-    pub(super) fn read(
-        &mut self,
-        content: impl Read,
-        kind: DumpFile,
-        file: &Path,
-    ) -> Result<(), Error> {
-        let bytes = input::read_stream(content, file, MAX_SIZE)?;
+    pub(super) fn read(&mut self, content: impl Read, kind: DumpFile, file: &Path) {
+        let bytes = input::read_stream(content, file, MAX_SIZE);
         match kind {
             DumpFile::Spec => {
-                let text = String::from_utf8(bytes);
-                let text = text.map_err(|_| Error::invalid(file, "", "not UTF-8"))?;
-                self.spec = Some((file.to_owned(), text));
+                let text = bytes.and_then(|bytes| {
+                    let text = String::from_utf8(bytes);
+                    text.map_err(|_| Error::invalid(file, "", "not UTF-8"))
+                });
+                self.spec = Some(text.map(|text| (file.to_owned(), text)));
             }
             DumpFile::Metadata => {
+                let bytes = bytes.unwrap_or_default();
                 self.metadata = serde_json::from_slice(&bytes).unwrap_or_default();
             }
-            DumpFile::Binds => self.binds = serde_json::from_slice(&bytes).unwrap_or_default(),
+            DumpFile::Binds => {
+                let bytes = bytes.unwrap_or_default();
+                let binds: Vec<Bind> = serde_json::from_slice(&bytes).unwrap_or_default();
+                self.binds = binds.into_iter().filter_map(Bind::named).collect();
+            }
         }
-        Ok(())
+    }
+
+    /// Notes that a file is there and can't be opened.
+    pub(super) fn unusable(&mut self, kind: DumpFile, error: Error) {
+        if kind == DumpFile::Spec {
+            self.spec = Some(Err(error));
+        }
     }
 
     /// The runtime of the container that was checkpointed, as its engine calls it.
@@ -101,11 +108,17 @@ impl Dump {
 
     /// What the source of a bind was.
     pub fn kind_of(&self, destination: &str) -> Option<MountpointKind> {
-        let is_it = |bind: &&Bind| bind.destination == destination;
-        match self.binds.iter().find(is_it)?.file_type.as_str() {
-            "directory" => Some(MountpointKind::Directory),
-            "file" => Some(MountpointKind::File),
-            _ => None,
-        }
+        self.binds.get(destination).copied()
+    }
+}
+
+impl Bind {
+    fn named(self) -> Option<(String, MountpointKind)> {
+        let kind = match self.file_type.as_str() {
+            "directory" => MountpointKind::Directory,
+            "file" => MountpointKind::File,
+            _ => return None,
+        };
+        Some((self.destination, kind))
     }
 }

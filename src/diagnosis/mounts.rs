@@ -99,8 +99,10 @@ pub fn of_mountpoint(planned: &PlannedMount) -> Option<FindingKind> {
             _ => FindingKind::Unreachable,
         }),
         Status::NotInspected(Reason::Link) => Some(FindingKind::SymbolicLink),
-        // What is mounted on a kernel file system was there before.
-        Status::NotInspected(Reason::FileSystem(name)) if !is_kernel_fs(name) => {
+        // What is mounted on a kernel file system was there before, and an engine brings a rootfs that isn't here.
+        Status::NotInspected(Reason::FileSystem(name))
+            if planned.parent.is_some() && !is_kernel_fs(name) =>
+        {
             Some(FindingKind::NotInspected)
         }
         Status::Present

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::plan::{Plan, PlannedFile, PlannedMount};
+use super::plan::{Plan, PlannedFile, PlannedMount, Reason, Status};
 use crate::checkpoint::OpenKind;
 use crate::oci::mount::Content;
 use crate::sys::MountpointKind;
@@ -137,7 +137,7 @@ fn of_mount_in(mount: &PlannedMount) -> Option<NeededInode> {
         kind: NeededKind::Mountpoint(kind),
         mode: None,
         size: None,
-        by_premount: true,
+        by_premount: !matches!(mount.status, Status::NotInspected(Reason::Awaited)),
     })
 }
 
@@ -149,6 +149,7 @@ fn of_file(file: &PlannedFile) -> NeededInode {
         size: file.size,
         // It creates no source, and a log only if asked to. Where a socket goes, nothing has to be.
         by_premount: match file.kind {
+            _ if matches!(file.status, Status::NotInspected(Reason::Awaited)) => false,
             OpenKind::Socket => true,
             OpenKind::Log | OpenKind::Unknown => false,
             kind => kind.can_be_created() && !file.at.view().is_root(),

@@ -199,6 +199,8 @@ pub enum Reason {
     FileSystem(String),
     /// A symbolic link is on the way, which CRIU would follow wherever it leads.
     Link,
+    /// Nobody has named the source that it lies in.
+    Awaited,
 }
 
 /// A mountpoint or an open file that isn't there.

@@ -61,6 +61,8 @@ pub struct Mount {
     pub written: String,
     /// The cleaned destination, or why it is not a path.
     pub destination: Result<RelPath, NotAPath>,
+    /// The name that CRIU has for it, cleaned, where only the checkpoint tells; else it is the destination.
+    pub key: Option<RelPath>,
     /// Whether a symlink at the destination is followed: not with crun's `dest-nofollow`.
     pub follow: bool,
     /// Whether it is read-only (`ro`, `rro`).
@@ -167,6 +169,7 @@ impl Mount {
             (file_system, content)
         };
         Self {
+            key: None,
             destination: RelPath::from_destination(&written),
             written: written.into_owned(),
             follow: !options.dest_nofollow,
@@ -199,6 +202,7 @@ impl Mount {
         Self {
             written: format!("/{}", String::from_utf8_lossy(mountpoint.as_bytes())),
             destination: Ok(mountpoint.clone()),
+            key: None,
             follow: true,
             read_only,
             file_system,

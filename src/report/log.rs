@@ -146,6 +146,7 @@ fn left_alone(planned: &PlannedFile) -> Option<String> {
         | Status::Restored
         | Status::Kernel
         | Status::Link
+        | Status::NotInspected(Reason::Awaited)
         | Status::Failed(_) => return None,
     })
 }
@@ -168,6 +169,8 @@ pub(super) fn others(report: &Report) {
                         target: TARGET,
                         "mountpoint not inspected: a symbolic link is on the way mount={mount}"
                     ),
+                    // Only by hand, where the report lists it.
+                    Reason::Awaited => {}
                 });
             }
             Status::KindUnknown => {

@@ -3,7 +3,8 @@
 //!
 //! The mounts are those that the runtime gave CRIU as external, where the images have them: their mountpoints
 //! are free of links. Their sources are what the caller names. Those in `spec.dump` are paths of another host,
-//! and a checkpoint may not choose what premount looks at: they are shown, and not opened.
+//! and a checkpoint may not choose what premount looks at: they are shown, and not opened. The container's other
+//! mounts are told from the workload's by `spec.dump`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -37,22 +38,27 @@ const MOST_OF_A_NAME: usize = 64;
 ///
 /// # Errors
 ///
-/// Its spec.dump is invalid, or a volume is none of its mounts.
+/// Its spec.dump is invalid or can't be read, or a volume is none of its mounts.
 pub(super) fn bundle(
-    checkpoint: &Checkpoint,
+    checkpoint: &mut Checkpoint,
     name: &Path,
     volumes: &[Volume],
 ) -> Result<Bundle, Error> {
-    let mut config = match &checkpoint.dump.spec {
-        Some((file, text)) => Config::parse(text, file, Path::new("/"))?,
+    let mut config = match checkpoint.dump.spec.take().transpose()? {
+        Some((file, text)) => Config::parse(&text, &file, Path::new("/"))?,
         None => Config::default(),
     };
+    let checkpoint = &*checkpoint;
     config.rootfs = None;
     let volumes = named(volumes)?;
     let mut used = BTreeSet::new();
     let mut mounts = Vec::new();
     let spec = Spec::new(&config.mounts);
-    for image in binds(checkpoint, &config) {
+    for image in configured(checkpoint, &config, &spec) {
+        if image.external.is_none() {
+            mounts.push(spec.own(image));
+            continue;
+        }
         let spec = spec.mount_of(image);
         let key = image.external.as_deref().unwrap_or_default();
         let destinations = [
@@ -71,12 +77,17 @@ pub(super) fn bundle(
             },
             None => awaited(image, spec, checkpoint),
         };
-        mounts.push(Mount::of_checkpoint(
+        let mount = Mount::of_checkpoint(
             &image.mountpoint,
             "bind".to_owned(),
             content,
             image.read_only,
-        ));
+        );
+        mounts.push(Mount {
+            // crun's has the links in it.
+            key: RelRef::new(key.strip_prefix(b"/").unwrap_or(key)).map(RelRef::to_owned),
+            ..mount
+        });
     }
     if let Some((at, _)) = unused(&volumes, &used) {
         let reason = format!("the checkpoint has no mount of the host's at {}", at.view());
@@ -116,8 +127,9 @@ fn named(volumes: &[Volume]) -> Result<Vec<(RelPath, PathBuf)>, Error> {
     Ok(all)
 }
 
-/// The binds that the runtime gave CRIU as external, parents first.
-fn binds<'a>(checkpoint: &'a Checkpoint, config: &Config) -> Vec<&'a MountImage> {
+/// The mounts of the configuration that the checkpoint was made with, parents first: the binds that the runtime gave
+/// CRIU as external, and the container's own mounts.
+fn configured<'a>(checkpoint: &'a Checkpoint, config: &Config, spec: &Spec) -> Vec<&'a MountImage> {
     let Some(namespace) = checkpoint.namespaces.first() else {
         return Vec::new();
     };
@@ -130,9 +142,15 @@ fn binds<'a>(checkpoint: &'a Checkpoint, config: &Config) -> Vec<&'a MountImage>
         .map(String::as_bytes)
         .chain([&b"/dev/null"[..]])
         .collect();
-    let is_bind = |mount: &&MountImage| {
+    let in_bind: BTreeSet<u32> = namespace
+        .mounts
+        .iter()
+        .filter(|mount| mount.external.is_some() && Some(mount.id) != root)
+        .map(|mount| mount.id)
+        .collect();
+    let is_configured = |mount: &&MountImage| {
         let Some(key) = &mount.external else {
-            return false;
+            return Some(mount.id) != root && spec.has_own(mount, in_bind.contains(&mount.parent));
         };
         let is_other = others.contains(&key[..])
             || mount.is_empty_directory()
@@ -140,16 +158,18 @@ fn binds<'a>(checkpoint: &'a Checkpoint, config: &Config) -> Vec<&'a MountImage>
             || mount.file_system == "devtmpfs";
         Some(mount.id) != root && !is_other && !mount.mountpoint.view().is_root()
     };
-    let mut all: Vec<&MountImage> = namespace.mounts.iter().filter(is_bind).collect();
+    let mut all: Vec<&MountImage> = namespace.mounts.iter().filter(is_configured).collect();
     all.sort_by_key(|mount| mount.mountpoint.view().depth());
     all
 }
 
-/// The binds of a spec.dump.
+/// The mounts of a spec.dump.
 struct Spec<'a> {
     mounts: &'a [Mount],
-    /// By the last components of their destinations.
+    /// The binds, by the last components of their destinations.
     by_name: BTreeMap<&'a [u8], Vec<usize>>,
+    /// The others, by their destinations.
+    own: BTreeMap<&'a [u8], &'a Mount>,
 }
 
 impl<'a> Spec<'a> {
@@ -168,7 +188,37 @@ impl<'a> Spec<'a> {
                 }
             }
         }
-        Self { mounts, by_name }
+        let own = mounts.iter().filter(|mount| !mount.is_bind());
+        let own =
+            own.filter_map(|mount| Some((mount.destination.as_ref().ok()?.as_bytes(), mount)));
+        Self {
+            mounts,
+            by_name,
+            own: own.collect(),
+        }
+    }
+
+    /// Whether a mount that is not external is the configuration's. Without a spec.dump nothing tells it from one of
+    /// the workload's, and a tmpfs is taken for the configuration's unless it is in a bind: there, a mountpoint
+    /// that nobody creates would be missed.
+    fn has_own(&self, image: &MountImage, is_in_bind: bool) -> bool {
+        if self.mounts.is_empty() {
+            return image.file_system == "tmpfs" && !is_in_bind;
+        }
+        self.own.contains_key(image.mountpoint.as_bytes())
+    }
+
+    /// The container's own mount that this is.
+    fn own(&self, image: &MountImage) -> Mount {
+        let own = self.own.get(image.mountpoint.as_bytes());
+        let (file_system, content) = own.map_or_else(
+            || {
+                let content = Content::Tmpfs { copy_up: false };
+                (image.file_system.clone().into_owned(), content)
+            },
+            |mount| (mount.file_system.clone(), mount.content.clone()),
+        );
+        Mount::of_checkpoint(&image.mountpoint, file_system, content, image.read_only)
     }
 
     /// The mount that an external mount was: with its destination; or, since CRIU may have it with its links resolved

@@ -27,11 +27,11 @@ pub fn request(view: View, options: &Manual) -> Result<Request, Error> {
         (None, Some(state)) => Some(Bundle::open(&State::read(state)?.bundle)?),
         (None, None) => None,
     };
-    let checkpoint = checkpoint_of(options)?;
+    let mut checkpoint = checkpoint_of(options)?;
     let is_alone = bundle.is_none();
     let bundle = match (bundle, &options.checkpoint) {
         (Some(bundle), _) => bundle,
-        (None, Some(name)) => alone::bundle(&checkpoint, name, &options.volumes)?,
+        (None, Some(name)) => alone::bundle(&mut checkpoint, name, &options.volumes)?,
         (None, None) => {
             let reason = "--bundle or --state is needed to find the configuration";
             return Err(Error::invalid(Path::new("--bundle"), "", reason));

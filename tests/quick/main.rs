@@ -10,6 +10,7 @@
 )]
 #![allow(clippy::indexing_slicing, clippy::print_stderr)]
 
+mod alone;
 mod archives;
 mod check;
 mod checkpoints;

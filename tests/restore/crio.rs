@@ -6,13 +6,16 @@
 //! one of its own, and unpacks the checkpoint into the latter; then it starts conmon in the bundle, which
 //! calls the runtime and has CRIU's log beside config.json.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde_json::json;
 
 use crate::Test;
 use crate::counter;
 use crate::crio_node::{CrioContainer, DATA, make_image, new_volumes, write_criu_config};
 use crate::enter::Root;
-use crate::host::{InodeSnapshot, Runtime, Trigger, mountpoints_of, snapshot, tool};
+use crate::host::{Host, InodeSnapshot, Runtime, Trigger, mountpoints_of, snapshot, tool};
 
 struct CrioCase {
     name: &'static str,
@@ -106,6 +109,7 @@ fn restore(case: &CrioCase, runtime: Runtime, trigger: Trigger) {
     let counted = counter::wait();
     first.checkpoint().expect("the checkpoint");
     first.delete();
+    check_archive(&first, case);
 
     let next = |number, trigger| {
         let container = container(number);
@@ -153,6 +157,46 @@ fn restore(case: &CrioCase, runtime: Runtime, trigger: Trigger) {
     assert_eq!(directories(&with.secrets()), in_secrets);
     assert_eq!(directories(Path::new(DATA)), NESTED);
     with.delete();
+}
+
+/// What is said of the archive that CRI-O would export, with no bundle: its spec.dump is the configuration.
+fn check_archive(first: &CrioContainer, case: &CrioCase) {
+    const EXPORT: &str = "/w/export";
+    const ARCHIVE: &str = "/w/export.tar";
+    fs::create_dir_all(EXPORT).unwrap();
+    let from = first.directory();
+    for (name, to) in [("checkpoint", "checkpoint"), ("config.json", "spec.dump")] {
+        let (from, to) = (from.join(name), Path::new(EXPORT).join(to));
+        tool("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
+    }
+    let metadata = json!({"runtime": first.runtime.name()}).to_string();
+    fs::write(Path::new(EXPORT).join("config.dump"), metadata).unwrap();
+    tool("tar", &["cf", ARCHIVE, "-C", EXPORT, "."]);
+    Host::assert_read(ARCHIVE);
+    let check = |volumes: &[&str]| {
+        let call = [&["check", "--checkpoint", ARCHIVE], volumes].concat();
+        Host::call_premount(&call)
+    };
+    let ended = check(&[]);
+    assert_eq!((ended.status, ended.stderr.as_str()), (1, ""), "{ended:?}");
+    let mut needed = vec![
+        "/data: directory, which was /srv/volumes/data",
+        "  /data/nested/dir\n",
+    ];
+    if case.link {
+        needed.push("/run/secrets: directory of the engine's");
+        needed.push("  /run/secrets/kubernetes.io/serviceaccount\n");
+    }
+    for needed in needed {
+        assert!(ended.stdout.contains(needed), "{needed}: {ended:?}");
+    }
+    let unknown = "nothing says what will be at /data (see --volume)";
+    assert!(ended.stdout.contains(unknown), "{ended:?}");
+    // runc makes the mountpoint in the volume, crun doesn't; and the engine's own are premount's to prepare.
+    new_volumes();
+    let ended = check(&[&format!("--volume=/data={DATA}")]);
+    let is_made = first.runtime == Runtime::Runc;
+    assert_eq!(ended.status == 0, is_made, "{ended:?}");
 }
 
 /// crun gives CRIU the mount's name as it is written, and not where it is.

@@ -10,8 +10,10 @@ use std::process::{Command, Output, Stdio};
 
 use crate::Test;
 use crate::counter;
+use crate::damage::{self, DAMAGES};
 use crate::enter::{CGROUP, PREMOUNT, Root};
-use crate::host::{Host, tool};
+use crate::host::{Host, Runtime, tool};
+use crate::open_files::add_holder;
 
 const SOCKET: &str = "unix:///w/docker.sock";
 const VOLUME: &str = "/w/volume";
@@ -93,6 +95,8 @@ pub fn tests() -> Vec<Test> {
             let name = format!("docker::runc::action::{}", case.name);
             tests.push(Test::new(root, &name, move || restore(case)));
         }
+        let name = "docker::runc::what_is_said_of_a_checkpoint_alone";
+        tests.push(Test::new(root, name, predicts));
     }
     tests
 }
@@ -152,6 +156,7 @@ fn start_docker() {
         docker(&["version"]).status.success().then_some(())
     });
     Host::add_programs(Path::new("/w/rootfs"));
+    add_holder(Path::new("/w/rootfs"));
     fs::create_dir_all("/w/rootfs/var").unwrap();
     symlink("/run", "/w/rootfs/var/run").unwrap();
     tool("tar", &["cf", "/w/rootfs.tar", "-C", "/w/rootfs", "."]);
@@ -176,23 +181,54 @@ fn new_volume() {
     fs::create_dir(VOLUME).unwrap();
 }
 
-fn restore(case: &DockerCase) {
+/// Starts a container that counts, and checkpoints it. Gives how far it has counted, and the checkpoint.
+fn checkpoint(options: &[&str], script: &str) -> (u64, String) {
     start_docker();
     write_criu_config("");
     counter::reset();
     new_volume();
-    let script = format!("set -e; {} {}", case.script, counter::SCRIPT);
+    let script = format!("set -e; {script} {}", counter::SCRIPT);
     let cgroup = format!("/{}", std::env::var(CGROUP).expect("the cgroup's name"));
     let mut arguments = vec!["run", "--detach", "--name", "counter", "--network", "none"];
     arguments.extend(["--security-opt", "seccomp=unconfined"]);
     arguments.extend(["--log-driver", "none", "--cgroup-parent", &cgroup]);
     arguments.extend(["--volume", "/w/count:/count"]);
-    arguments.extend(case.options);
+    arguments.extend(options);
     arguments.extend(["test", "/bin/sh", "-c", &script]);
     succeeds(&arguments);
     let counted = counter::wait();
     succeeds(&["checkpoint", "create", "counter", "point"]);
+    let inspected = docker(&["inspect", "--format", "{{.Id}}", "counter"]);
+    let id = String::from_utf8(inspected.stdout).unwrap();
+    let point = format!("/w/docker/containers/{}/checkpoints/point", id.trim());
+    Host::assert_read(&point);
+    (counted, point)
+}
 
+/// What `check` says of the checkpoint alone, against restores into damaged volumes. Docker exports no
+/// configuration with it.
+fn predicts() {
+    let (counted, point) = checkpoint(&damage::VOLUMES, &damage::holder());
+    damage::keep();
+    damage::assert_unknown(&point);
+    for damage in DAMAGES {
+        damage.inflict();
+        damage.assert_predicted(&point, Runtime::Runc);
+        let _ = fs::remove_file(LOG);
+        counter::forget();
+        let has_restored = start().status.success();
+        damage.assert_came_true(Runtime::Runc, has_restored, &log());
+        if has_restored {
+            counter::assert_counts_on(counted);
+            succeeds(&["kill", "counter"]);
+            succeeds(&["wait", "counter"]);
+        }
+    }
+    succeeds(&["rm", "--force", "counter"]);
+}
+
+fn restore(case: &DockerCase) {
+    let (counted, _) = checkpoint(case.options, case.script);
     new_volume();
     let alone = start();
     assert!(!alone.status.success(), "the restore without premount");

@@ -23,6 +23,7 @@ mod containerd;
 mod counter;
 mod crio;
 mod crio_node;
+mod damage;
 mod diagnosis;
 mod differential;
 mod docker;

@@ -82,12 +82,12 @@ fn from_directory(directory: &Path) -> Result<Checkpoint, Error> {
     for kind in DumpFile::ALL {
         let file = directory.join(kind.name());
         match input::open_file(&file) {
-            Ok((content, _)) => found.dump.read(content, kind, &file)?,
+            Ok((content, _)) => found.dump.read(content, kind, &file),
             Err(Error::Unreadable {
                 errno: Errno::ENOENT,
                 ..
             }) => {}
-            Err(error) => return Err(error),
+            Err(error) => found.dump.unusable(kind, error),
         }
     }
     Ok(found)
@@ -149,7 +149,10 @@ fn from_tar<S: BufRead>(
             return Err(Error::invalid(&file, "", reason));
         }
         if let Some(kind) = dumped {
-            members.read(|content| dump.read(content, kind, &file))?;
+            members.read(|content| {
+                dump.read(content, kind, &file);
+                Ok(())
+            })?;
         }
         let Some(image) = image else { continue };
         members.read(|content| match image {

@@ -267,6 +267,7 @@ impl Planner {
                 self.tree.pending.keep(is_kept);
                 return true;
             }
+            let status = self.settled(status);
             self.files.push(PlannedFile {
                 at: wanted.source.at(wanted.at.view()),
                 parent: wanted.parent,
@@ -275,7 +276,7 @@ impl Planner {
                 mode: wanted.mode,
                 size: wanted.size,
                 is_held: wanted.id.is_some(),
-                status: status.unwrap_or_else(Status::Failed),
+                status,
             });
         }
         false

@@ -4,11 +4,11 @@
 
 mod build_id;
 mod compare;
-mod content;
 mod files;
 mod maker;
 mod missing;
 mod required;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
@@ -30,8 +30,8 @@ use crate::oci::owner::Owner;
 use crate::oci::process::User;
 use crate::path::{NotAPath, RelPath, RelRef};
 use crate::sys::MountpointKind;
-use content::{copied_link, open_rootfs};
 use missing::Needed;
+use source::{copied_link, open_rootfs};
 
 impl Plan {
     /// Follows every mount of the configuration to its mountpoint, and finds what the checkpoint needs beyond that.
@@ -169,7 +169,7 @@ impl Planner {
                 cause: Cause::Source(errno),
             }),
         };
-        let status = status.unwrap_or_else(Status::Failed);
+        let status = self.settled(status);
         self.cover(destination);
         let id = self
             .tree

@@ -37,9 +37,11 @@ impl Planner {
         let mut known = Vec::with_capacity(self.mounts.len());
         for (index, planned) in self.mounts.iter().enumerate() {
             let is_broken = |failure: &Failure| matches!(failure.cause, Cause::Source(_));
+            let destination = planned.mount.destination.as_ref().ok();
+            let name = planned.mount.key.as_ref().or(destination);
             known.push(ConfigMount {
                 resolved: planned.resolved.as_ref().map(RelPath::view),
-                destination: planned.mount.destination.as_ref().ok().map(RelPath::view),
+                destination: name.map(RelPath::view),
                 is_bind: planned.mount.is_bind(),
                 parent: if planned.status.failure().is_some_and(is_broken) {
                     Parent::Broken
@@ -154,7 +156,7 @@ impl Planner {
             resolved: Some(required.mountpoint),
             at: Some(source.at(path)),
             kind,
-            status: status.unwrap_or_else(Status::Failed),
+            status: self.settled(status),
             mount,
             origin: Origin::Checkpoint,
             in_checkpoint: InCheckpoint::Own,

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::inspect::{mountpoints_of, unescaped};
 use super::{BUNDLE, COUNT, CRIU_ROOT, Host, ID, IMAGES, Runtime, WORK, rootfs, tool};
+use crate::enter::PREMOUNT;
 
 impl Host {
     /// Starts the container, and waits until it counts.
@@ -57,7 +58,22 @@ impl Host {
         // The process can have had its file open: CRIU wants it as it was then.
         let _ = fs::remove_file(COUNT);
         let _ = fs::copy(self.rootfs.join("count"), COUNT);
+        Self::assert_read(IMAGES);
         Ok(())
+    }
+
+    /// Asserts that a checkpoint is read as it is, without a word. Where packages are tested, premount may not be
+    /// there yet.
+    pub fn assert_read(checkpoint: &str) {
+        if !Path::new(PREMOUNT).exists() {
+            return;
+        }
+        let plan = Self::call_premount(&["plan", "--checkpoint", checkpoint]);
+        assert_eq!(
+            (plan.status, plan.stderr.as_str()),
+            (0, ""),
+            "{checkpoint}: {plan:?}"
+        );
     }
 
     /// Restores the container; the error is what CRIU logged.

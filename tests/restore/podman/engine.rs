@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use super::cases::{PodmanCase, Volume};
 use crate::enter::{CGROUP, PREMOUNT};
 use crate::host::{self, Host, Runtime, tool};
+use crate::open_files::add_holder;
 
 /// The container that is checkpointed.
 pub const NAME: &str = "c";
@@ -32,6 +33,15 @@ impl Podman {
     /// Podman with an image, with sources for volumes, the directory /w/nested and the file /w/file, and
     /// with a secret, `token`.
     pub fn new(runtime: Runtime) -> Self {
+        Self::with_programs(runtime, |_| {})
+    }
+
+    /// The same with the holder in the image.
+    pub fn with_holder(runtime: Runtime) -> Self {
+        Self::with_programs(runtime, add_holder)
+    }
+
+    fn with_programs(runtime: Runtime, add: fn(&Path)) -> Self {
         for (file, content) in [
             (
                 "storage.conf",
@@ -52,6 +62,7 @@ impl Podman {
         }
         fs::write("/w/file", "content").unwrap();
         Host::add_programs(Path::new("/w/rootfs"));
+        add(Path::new("/w/rootfs"));
         // As in Debian's images.
         fs::create_dir_all("/w/rootfs/var").unwrap();
         symlink("/run", "/w/rootfs/var/run").unwrap();
@@ -140,6 +151,12 @@ impl Podman {
     /// Checkpoints the container for a restore in place.
     pub fn checkpoint(&self) {
         self.succeeds(&["container", "checkpoint", "--keep", NAME]);
+        for container in fs::read_dir(Path::new(STORAGE).join("vfs-containers")).unwrap() {
+            let directory = container.unwrap().path().join("userdata");
+            if directory.join("checkpoint").exists() {
+                Host::assert_read(directory.to_str().unwrap());
+            }
+        }
     }
 
     /// Checkpoints the container to an archive, and removes it.
@@ -147,6 +164,7 @@ impl Podman {
         // A volume's content would come along in the archive, mountpoints and all.
         let to = ["--ignore-volumes", "--export", ARCHIVE, NAME];
         self.succeeds(&[&["container", "checkpoint"], &to[..]].concat());
+        Host::assert_read(ARCHIVE);
         self.remove(NAME);
     }
 

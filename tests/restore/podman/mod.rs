@@ -2,6 +2,7 @@
 //! Podman's own checkpoints: its restores, in place and from an archive under a new name, succeed with
 //! the action script where they fail without; and its archives are read as they are.
 
+mod alone;
 mod cases;
 mod engine;
 mod limits;
@@ -16,6 +17,7 @@ use engine::Podman;
 pub fn tests() -> Vec<Test> {
     let mut tests = matrix::tests();
     tests.extend(limits::tests());
+    tests.extend(alone::tests());
     tests.push(Test::new(
         Root::Debian13,
         "podman::archives_of_every_compression_are_read",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Opens what mounts show: the rootfs, sources, and sources that aren't there yet.
+//! The rootfs and the sources of the configuration's mounts: those that are there, those that will be, and those that nobody has
+//! named.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,10 @@ use nix::errno::Errno;
 
 use super::Planner;
 use crate::error::Error;
+use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::SourceId;
 use crate::mountpoints::mount_tree::Backing;
+use crate::mountpoints::plan::{Reason, Status};
 use crate::mountpoints::sources::Sources;
 use crate::oci::mount::{Content, LinkSource};
 use crate::path::{Name, RelPath};
@@ -74,6 +77,20 @@ impl Planner {
             return Some((id, kind));
         }
         None
+    }
+
+    /// The status that a judgement gives. What fails in a source that nobody has named says nothing of this host.
+    pub(super) fn settled(&self, status: Result<Status, Failure>) -> Status {
+        let is_awaited = |failure: &Failure| {
+            let at = failure.at.as_ref();
+            at.is_some_and(|at| self.tree.sources.is_awaited(at.source))
+        };
+        match status {
+            Err(failure) if failure.cause != Cause::TooMany && is_awaited(&failure) => {
+                Status::NotInspected(Reason::Awaited)
+            }
+            status => status.unwrap_or_else(Status::Failed),
+        }
     }
 }
 
