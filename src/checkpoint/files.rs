@@ -78,6 +78,8 @@ pub enum OpenKind {
     Device,
     /// The name of a socket, where nothing else may be: CRIU creates it.
     Socket,
+    /// A file that was deleted while it was open: CRIU creates it for a moment.
+    Deleted,
     /// The checkpoint doesn't tell.
     Unknown,
 }
@@ -85,7 +87,15 @@ pub enum OpenKind {
 impl OpenKind {
     /// Whether premount may create it.
     pub fn can_be_created(self) -> bool {
-        !matches!(self, Self::File | Self::Device | Self::Socket)
+        !matches!(
+            self,
+            Self::File | Self::Device | Self::Socket | Self::Deleted
+        )
+    }
+
+    /// Whether something else may have the same path: what CRIU creates is no file yet.
+    pub fn is_to_be(self) -> bool {
+        matches!(self, Self::Socket | Self::Deleted)
     }
 }
 
@@ -171,8 +181,14 @@ impl Files {
     /// All that CRIU opens where the tasks had it open, each path once.
     pub fn finish(self) -> (Vec<OpenFile>, Sockets) {
         let mut all = self.all;
-        all.retain(|open| !self.deleted.contains(&open.id));
         for open in &mut all {
+            if self.deleted.contains(&open.id) {
+                *open = OpenFile {
+                    mount: open.mount,
+                    path: std::mem::take(&mut open.path),
+                    ..Self::open(open.id, None, OpenKind::Deleted)
+                };
+            }
             // Tasks refer to the FIFO, not to the file with its path.
             if let Some(&fifo) = self.fifos.get(&open.id) {
                 open.id = fifo;
@@ -188,11 +204,11 @@ impl Files {
                 .cmp(&(b.mount, &b.path))
                 .then_with(|| key(a).cmp(&key(b)))
         });
-        // A file can be open more than once; CRIU compares it each time. The name of a socket is no file.
+        // A file can be open more than once; CRIU compares it each time.
         all.dedup_by(|later, first| {
-            let is_socket = |open: &OpenFile| open.kind == OpenKind::Socket;
+            let to_be = |open: &OpenFile| open.kind.is_to_be().then_some(open.kind);
             let is_same = (later.mount, &later.path) == (first.mount, &first.path)
-                && is_socket(later) == is_socket(first);
+                && to_be(later) == to_be(first);
             if is_same {
                 first.size = first.size.or(later.size);
                 if first.build_id.is_none() {

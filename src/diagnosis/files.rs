@@ -49,6 +49,7 @@ fn differs(path: &Escaped, difference: Difference) -> String {
         Difference::Mode { here, recorded } => {
             format!("File {path} has bad mode 0{here:o} (expect 0{recorded:o})")
         }
+        Difference::ReadOnly => "Can't create ghost regfile".to_owned(),
         Difference::BuildId => format!("File {path} has bad build-ID"),
         Difference::InUse => "Can't bind: Address already in use".to_owned(),
     }
@@ -62,6 +63,7 @@ pub fn of_open_file(planned: &PlannedFile) -> Option<FindingKind> {
         Status::MissingContent => Some(FindingKind::MissingContent),
         Status::Differs(Difference::Size { .. }) => Some(FindingKind::BadSize),
         Status::Differs(Difference::Mode { .. }) => Some(FindingKind::BadMode),
+        Status::Differs(Difference::ReadOnly) => Some(FindingKind::DeletedFile),
         Status::Differs(Difference::BuildId) => Some(FindingKind::BadBuildId),
         Status::Differs(Difference::InUse) => Some(FindingKind::AddressInUse),
         Status::KindUnknown => Some(FindingKind::OpenFileOfUnknownKind),

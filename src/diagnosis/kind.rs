@@ -39,6 +39,8 @@ pub enum FindingKind {
     AddressInUse,
     /// A program or library that a task has open is another build.
     BadBuildId,
+    /// A file that was deleted while it was open can't be made anew.
+    DeletedFile,
     /// A symbolic link is on the way to something that CRIU opens, and where it leads is not looked at.
     SymbolicLink,
     /// Something that CRIU opens lies in what premount doesn't look into.
@@ -114,6 +116,7 @@ impl FindingKind {
             Self::BadMode => "bad-mode",
             Self::AddressInUse => "address-in-use",
             Self::BadBuildId => "bad-build-id",
+            Self::DeletedFile => "deleted-file",
             Self::SymbolicLink => "symbolic-link",
             Self::NotInspected => "not-inspected",
             Self::OldContent => "old-content",
@@ -136,7 +139,8 @@ impl FindingKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::NotInCheckpoint | Self::OldContent | Self::MissingCpuFeature => Severity::Warns,
-            Self::SymbolicLink
+            Self::DeletedFile
+            | Self::SymbolicLink
             | Self::NotInspected
             | Self::NoTmp
             | Self::TcpConnection
@@ -193,6 +197,10 @@ impl FindingKind {
             }
             Self::BadBuildId => {
                 "a task of the checkpoint has this program or library open, and it is another build here"
+            }
+            Self::DeletedFile => {
+                "a task of the checkpoint has this open, and it was deleted: CRIU makes it anew, and can't if the \
+                 file system is read-only"
             }
             Self::SymbolicLink => {
                 "a symbolic link is on the way, which CRIU follows: premount doesn't look where it leads"

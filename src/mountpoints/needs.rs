@@ -71,6 +71,7 @@ impl NeededKind {
             Self::Open(OpenKind::EmptyFile | OpenKind::File) => "file",
             Self::Open(OpenKind::Log) => "log",
             Self::Open(OpenKind::Device) => "device",
+            Self::Open(OpenKind::Deleted) => "deleted file",
             Self::Open(OpenKind::Socket) => "no file but a socket",
         }
     }
@@ -103,7 +104,9 @@ pub fn needs(plan: &Plan) -> Vec<NeededSource<'_>> {
             source.inodes.extend(of_mount_in(mount));
         }
     }
-    for file in plan.files.iter().filter(|file| file.is_held) {
+    // CRIU makes a deleted file itself.
+    let is_needed = |file: &&PlannedFile| file.is_held && file.kind != OpenKind::Deleted;
+    for file in plan.files.iter().filter(is_needed) {
         if let Some(source) = number(file.parent).and_then(|number| all.get_mut(number)) {
             source.inodes.push(of_file(file));
         }

@@ -175,6 +175,8 @@ pub enum Difference {
     },
     /// It is another build of a program or library.
     BuildId,
+    /// It was deleted, and CRIU can't make it anew: the file system here, or its mount, is read-only.
+    ReadOnly,
     /// CRIU binds a socket here, and something that is no socket has the name.
     InUse,
 }
@@ -187,6 +189,7 @@ impl Display for Difference {
                 write!(out, "mode 0{here:o} here, 0{recorded:o} recorded")
             }
             Self::BuildId => out.write_str("another build ID here than recorded"),
+            Self::ReadOnly => out.write_str("deleted, and read-only here"),
             Self::InUse => out.write_str("the name of a socket, and in use by something else"),
         }
     }

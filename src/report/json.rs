@@ -323,6 +323,7 @@ fn file(
             OpenKind::Fifo => "fifo",
             OpenKind::EmptyFile | OpenKind::File => "file",
             OpenKind::Device => "device",
+            OpenKind::Deleted => "deleted",
             OpenKind::Socket => "socket",
             OpenKind::Log => "log",
             OpenKind::Unknown => "unknown",

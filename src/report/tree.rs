@@ -145,6 +145,7 @@ fn row_of_file(plan: &Plan, planned: &PlannedFile) -> Row {
         OpenKind::Fifo => "FIFO",
         OpenKind::EmptyFile | OpenKind::File | OpenKind::Log => "file",
         OpenKind::Device => "device",
+        OpenKind::Deleted => "deleted",
         OpenKind::Socket => "socket",
         OpenKind::Unknown => "?",
     };

@@ -116,6 +116,22 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a_deleted_file",
+        holder: &["empty:/data/x:640", "rm:/data/x"],
+        prepare: |_| {
+            let at = volume("");
+            tool("mount", &["-t", "tmpfs", "tmpfs", at.to_str().unwrap()]);
+        },
+        change: |_| {
+            let at = volume("");
+            tool("mount", &["-o", "remount,ro", at.to_str().unwrap()]);
+        },
+        code: "deleted-file",
+        severity: "may-fail",
+        criu: Some("Can't create ghost regfile"),
+        ..CASE
+    },
+    Case {
         name: "another_build_of_a_program",
         holder: &["open:/data/program"],
         prepare: |_| {

@@ -57,7 +57,7 @@ const ADDRESS_IN_USE: Meaning = Meaning {
              own",
 };
 const DELETED_FILE: Meaning = Meaning {
-    code: "deleted-file",
+    code: FindingKind::DeletedFile.name(),
     words: "CRIU can't bring back a file that was deleted while it was open",
     remedy: "the error is at the end of the line: the directory that the file was in has to be there and writable, \
              with the space that the file takes",

@@ -51,7 +51,7 @@ pub(super) fn compare(
         | OpenKind::File
         | OpenKind::Device
         | OpenKind::Log => Some(MountpointKind::File),
-        OpenKind::Unknown => None,
+        OpenKind::Unknown | OpenKind::Deleted => None,
     };
     let there = if inode.kind == InodeKind::Directory {
         MountpointKind::Directory

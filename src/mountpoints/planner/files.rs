@@ -16,7 +16,7 @@ use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::{HostPlace, SourceId};
 use crate::mountpoints::mount_tree::{Backing, There};
 use crate::mountpoints::pending::{MakerId, Need};
-use crate::mountpoints::plan::{PlannedFile, PlannedMount, Reason, Status};
+use crate::mountpoints::plan::{Difference, PlannedFile, PlannedMount, Reason, Status};
 use crate::mountpoints::required::OpenFilePlace;
 use crate::mountpoints::sources::Seen;
 use crate::path::{PATH_MAX, RelPath, RelRef};
@@ -165,9 +165,9 @@ impl Planner {
         // Directories before what is in them.
         wanted.sort_by(|a, b| {
             let key = |wanted: &Wanted| {
-                let is_socket = wanted.kind == OpenKind::Socket;
+                let is_to_be = wanted.kind.is_to_be();
                 let (of_runtime, has_mode) = (wanted.is_of_runtime, wanted.mode.is_some());
-                (is_socket, !of_runtime, !has_mode, wanted.kind)
+                (is_to_be, !of_runtime, !has_mode, wanted.kind)
             };
             (a.source, &a.at)
                 .cmp(&(b.source, &b.at))
@@ -176,7 +176,7 @@ impl Planner {
         // The runtime creates its working directory, with the mode that the checkpoint has.
         wanted.dedup_by(|later, first| {
             let is_same = (later.source, &later.at) == (first.source, &first.at)
-                && (later.kind == OpenKind::Socket) == (first.kind == OpenKind::Socket);
+                && (!(later.kind.is_to_be() || first.kind.is_to_be()) || later.kind == first.kind);
             if is_same && later.kind == first.kind {
                 first.mode = first.mode.or(later.mode);
                 first.id = first.id.or(later.id);
@@ -282,6 +282,23 @@ impl Planner {
         false
     }
 
+    /// CRIU makes a deleted file anew, in a directory that it makes too if it is gone.
+    fn judge_deleted(&mut self, source: SourceId) -> Result<Status, Failure> {
+        if self.tree.sources.is_absent(source) {
+            return Ok(Status::Restored);
+        }
+        let judged = self.tree.sources.judge(source, RelRef::ROOT);
+        let judged = judged.map_err(|cause| Failure {
+            at: Some(source.at(RelRef::ROOT)),
+            cause,
+        })?;
+        Ok(if judged.file_system.read_only {
+            Status::Differs(Difference::ReadOnly)
+        } else {
+            Status::Restored
+        })
+    }
+
     /// Looks for something that CRIU opens.
     fn find(&mut self, wanted: &Wanted) -> Found {
         let (source, path) = (wanted.source, wanted.at.view());
@@ -297,6 +314,9 @@ impl Planner {
         if path.is_root() && self.tree.sources.is_absent(source) {
             // The mountpoint of an earlier mount, which will be there.
             return Found::Settled(Ok(Status::Present));
+        }
+        if wanted.kind == OpenKind::Deleted {
+            return Found::Settled(self.judge_deleted(source));
         }
         match self.tree.sources.inode(source, path) {
             Ok(Some(inode)) => {
@@ -340,7 +360,7 @@ impl Planner {
             OpenKind::EmptyFile => NewKind::File,
             OpenKind::File | OpenKind::Device => return Ok(Status::MissingContent),
             // CRIU creates it.
-            OpenKind::Socket => return Ok(Status::Restored),
+            OpenKind::Socket | OpenKind::Deleted => return Ok(Status::Restored),
             OpenKind::Log if self.options.append => NewKind::File,
             OpenKind::Log => return Ok(Status::NotRequested),
             // Whatever a task is in is a directory.
