@@ -251,6 +251,25 @@ mod tests {
     }
 
     #[test]
+    fn an_option_is_the_first_word_of_a_line() {
+        let has = |text: &str| has_option(text.as_bytes(), "tcp-close");
+        for text in [
+            "tcp-close",
+            "a b\n  tcp-close # why",
+            "\ttcp-close\t",
+            "tcp-close#",
+        ] {
+            assert!(has(text), "{text:?}");
+        }
+        for text in ["", "# tcp-close", "tcp-closed", "no tcp-close", "tcp"] {
+            assert!(!has(text), "{text:?}");
+        }
+        let ignored = b"manage-cgroups=ignore\n";
+        assert!(has_option(ignored, "manage-cgroups=ignore"));
+        assert!(!has_option(ignored, "manage-cgroups"));
+    }
+
+    #[test]
     fn a_path_that_criu_would_truncate_is_rejected() {
         assert!(accepts_path(Path::new(PROGRAM)));
         for path in [

@@ -20,6 +20,7 @@ mod corpus;
 mod diagnosis;
 mod explain;
 mod failed_mounts;
+mod host;
 mod image_limits;
 mod images;
 #[path = "../model/input.rs"]

@@ -123,3 +123,70 @@ impl Elf<'_> {
 fn aligned(size: u64) -> u64 {
     size.div_ceil(4) * 4
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// The build ID of a file with these bytes.
+    fn of(bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        build_id(&file)
+    }
+
+    /// A program of 64 bits with one segment of notes: one that is no build ID, and one that is.
+    fn program(id: &[u8]) -> Vec<u8> {
+        let mut elf = vec![0; 64 + 56];
+        elf[..5].copy_from_slice(b"\x7fELF\x02");
+        elf[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        elf[56..58].copy_from_slice(&1_u16.to_le_bytes());
+        elf[64..68].copy_from_slice(&NOTES.to_le_bytes());
+        elf[72..80].copy_from_slice(&120_u64.to_le_bytes());
+        let mut notes = Vec::new();
+        for (kind, content) in [(1_u32, &b"other"[..]), (BUILD_ID, id)] {
+            for word in [4, u32::try_from(content.len()).unwrap(), kind] {
+                notes.extend(word.to_le_bytes());
+            }
+            notes.extend(b"GNU\0");
+            notes.extend(content);
+            notes.resize(notes.len().next_multiple_of(4), 0);
+        }
+        elf[96..104].copy_from_slice(&(notes.len() as u64).to_le_bytes());
+        elf.extend(notes);
+        elf
+    }
+
+    #[test]
+    fn a_build_id_is_found_among_the_notes() {
+        for id in [&b"x"[..], &[7; 20], &[9; 512]] {
+            assert_eq!(of(&program(id)).as_deref(), Some(id));
+        }
+        for bad in [
+            &program(&[])[..],
+            &program(&[9; 513]),
+            b"",
+            b"\x7fELF",
+            b"#!/bin/sh\n",
+        ] {
+            assert_eq!(of(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_damaged_program_has_no_build_id_or_another() {
+        let good = program(&[7; 20]);
+        for length in 0..good.len() {
+            let _ = of(&good[..length]);
+        }
+        for at in 0..good.len() {
+            for byte in [0, 1, 0x7f, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = byte;
+                let _ = of(&bad);
+            }
+        }
+    }
+}
