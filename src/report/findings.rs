@@ -19,11 +19,17 @@ pub(super) fn text(
 ) -> io::Result<()> {
     writeln!(out)?;
     for finding in findings {
-        let message = finding.kind.message();
-        match finding.path() {
-            Some(path) => write!(out, "{}: {message}", Escaped(&path))?,
-            None => write!(out, "this host: {message}")?,
+        let (code, message) = (finding.kind.name(), finding.kind.message());
+        let severity = match finding.kind.severity() {
+            Severity::Fails => "",
+            Severity::MayFail => " (may fail)",
+            Severity::Warns => " (warns)",
+        };
+        write!(out, "{code}{severity}: ")?;
+        if let Some(path) = finding.path() {
+            write!(out, "{}: ", Escaped(&path))?;
         }
+        write!(out, "{message}")?;
         let place = finding.host_path();
         let place = place.as_deref().map(|path| shown(path).to_string());
         if let Some(about) = place.as_deref().or(finding.detail()) {
@@ -31,11 +37,7 @@ pub(super) fn text(
         }
         writeln!(out)?;
         if let Some(criu) = finding.criu() {
-            let may = match finding.kind.severity() {
-                Severity::MayFail => ", maybe",
-                Severity::Fails | Severity::Warns => "",
-            };
-            writeln!(out, "    CRIU{may}: {criu}")?;
+            writeln!(out, "    CRIU: {criu}")?;
         }
     }
     let count = |severity| {

@@ -17,8 +17,8 @@ use crate::mountpoints::required::InCheckpoint;
 use crate::oci::config::APPEND_ANNOTATION;
 use crate::request::Failing;
 
-/// Maximum number of open files that are listed in a restore.
-const MOST_FILES: usize = 20;
+/// Maximum number of open files, and of other findings, that are listed in a restore.
+const MOST: usize = 20;
 
 /// What failed, before any sum that counts it.
 pub(super) fn failures(report: &Report) {
@@ -52,7 +52,7 @@ fn file_failures(report: &Report) {
     let mut omitted = 0;
     for (number, (planned, text)) in failures.enumerate() {
         let is_error = report.file_counts(planned);
-        if number >= MOST_FILES && !is_error {
+        if number >= MOST && !is_error {
             omitted += 1;
             continue;
         }
@@ -83,7 +83,7 @@ fn other_files(plan: &Plan) {
     let others = others.filter_map(|planned| Some((planned, left_alone(planned)?)));
     let mut omitted = 0;
     for (number, (planned, text)) in others.enumerate() {
-        if number >= MOST_FILES {
+        if number >= MOST {
             omitted += 1;
             continue;
         }
@@ -103,16 +103,26 @@ fn other_files(plan: &Plan) {
 
 /// What CRIU will fail at, or may fail at, besides mounts and files.
 fn of_host(report: &Report) {
+    let mut lines = Vec::new();
     for found in &report.host {
         let (code, message, detail) = (found.kind.name(), found.kind.message(), &found.detail);
-        warn!(target: TARGET, "{code}: {message}: {detail}");
+        lines.push(format!("{code}: {message}: {detail}"));
     }
     for inner in &report.plan.missing_inner {
-        let (at, path) = (&inner.mountpoint, report.plan.sources.host_path(&inner.at));
-        let at = Escaped(at.as_bytes());
-        let path = shown(&path);
-        let code = FindingKind::MissingSource.name();
-        warn!(target: TARGET, "{code}: the checkpoint has a mount at /{at} that shows {path}, which is missing");
+        let path = report.plan.sources.host_path(&inner.at);
+        lines.push(format!(
+            "{}: the checkpoint has a mount at /{} that shows {}, which is missing",
+            FindingKind::MissingSource.name(),
+            Escaped(inner.mountpoint.as_bytes()),
+            shown(&path)
+        ));
+    }
+    for line in lines.iter().take(MOST) {
+        warn!(target: TARGET, "{line}");
+    }
+    let omitted = lines.len().saturating_sub(MOST);
+    if omitted > 0 {
+        warn!(target: TARGET, "{omitted} more findings that are not listed");
     }
 }
 

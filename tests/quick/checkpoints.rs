@@ -106,7 +106,7 @@ fn a_checkpoint_is_read_from_a_directory_or_an_archive() {
         );
         assert_eq!(ended.status, 1, "{name}: {ended:?}");
         let missing = format!(
-            "/data/x: the mountpoint is missing (premount apply makes it): {vol}/x\n    CRIU: Can't stat \
+            "\nmissing-mountpoint: /data/x: the mountpoint is missing (premount apply makes it): {vol}/x\n    CRIU: Can't stat \
              mountpoint {vol}/x: No such file or directory\nThis checkpoint can't be restored as it is, \
              for one reason.\n",
             vol = world.path("vol").display()
