@@ -57,9 +57,7 @@ pub struct Plan {
     /// of them is planned.
     pub over_limit: Option<usize>,
     /// The checkpoint's tasks hold more files, or need more inodes for them, than this limit, or have paths longer
-    /// than [`OPEN_FILE_PATHS`]: none of them is planned.
-    ///
-    /// [`OPEN_FILE_PATHS`]: super::budget::OPEN_FILE_PATHS
+    /// than `OPEN_FILE_PATHS`: none of them is planned.
     pub files_over_limit: Option<usize>,
 }
 

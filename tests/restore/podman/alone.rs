@@ -9,9 +9,6 @@ use crate::damage::{self, DAMAGES};
 use crate::enter::Root;
 use crate::host::{Host, Runtime};
 
-/// A test, with a runtime.
-type Body = fn(Runtime);
-
 /// As in the matrix: each runtime that reads a CRIU configuration of its own.
 pub fn tests() -> Vec<Test> {
     let runtimes = [
@@ -21,14 +18,11 @@ pub fn tests() -> Vec<Test> {
     ];
     let mut tests = Vec::new();
     for (root, runtime) in runtimes {
-        let bodies: [(&str, Body); 2] = [
-            ("what_is_said_of_an_archive_alone", predicts),
-            ("a_volume_that_comes_with_the_archive", brings_volume),
-        ];
-        for (name, body) in bodies {
-            let name = format!("podman::{name}::{}", runtime.name());
-            tests.push(Test::new(root, &name, move || body(runtime)));
-        }
+        let name = |name: &str| format!("podman::{name}::{}", runtime.name());
+        let predicted = name("what_is_said_of_an_archive_alone");
+        let brought = name("a_volume_that_comes_with_the_archive");
+        tests.push(Test::new(root, &predicted, move || predicts(runtime)));
+        tests.push(Test::new(root, &brought, move || brings_volume(runtime)));
     }
     tests
 }
