@@ -289,8 +289,10 @@ impl Files {
     }
 
     fn add_socket(&mut self, socket: &Socket) {
+        // Somebody else has bound it, by a name of another view.
         if socket.uflags.is_some_and(|flags| flags & EXTERNAL != 0) {
             self.sockets.add_external(&socket.name);
+            return;
         }
         // A connection has the name of the socket that accepted it, and doesn't bind it.
         let is_bound = socket.r#type == DATAGRAM || socket.state != ESTABLISHED;

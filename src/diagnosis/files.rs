@@ -23,6 +23,10 @@ pub(super) fn criu(planned: &PlannedFile) -> String {
     }
     match planned.kind {
         OpenKind::Fifo => format!("Can't open fake fifo [{path}]"),
+        // Only watches have no mode.
+        OpenKind::Directory | OpenKind::Unknown if planned.mode.is_none() => {
+            format!("Unable to open /{path}")
+        }
         OpenKind::SocketDirectory => "Can't bind: No such file or directory".to_owned(),
         _ => format!("Can't open file {path}"),
     }

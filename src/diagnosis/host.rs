@@ -108,8 +108,9 @@ pub fn needs_of_host(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
     } else if sockets.connections > 0 {
         all.push(("CRIU option", "tcp-established or tcp-close".to_owned()));
     }
-    if sockets.external.is_some() {
-        all.push(("CRIU option", "ext-unix-sk".to_owned()));
+    if let Some(name) = &sockets.external {
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        all.push(("Unix socket", Escaped(name).to_string()));
     }
     let addresses = listed(&mut sockets.addresses.iter().map(ToString::to_string));
     if !addresses.is_empty() {
@@ -193,11 +194,10 @@ fn of_sockets(
         add(FindingKind::TcpConnection, detail, criu);
     }
     if let Some(name) = &sockets.external {
-        if !has("ext-unix-sk") {
-            let criu = "External socket found in image.".to_owned();
-            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-            add(FindingKind::ExternalSocket, Escaped(name).to_string(), criu);
-        }
+        // Whether somebody still listens there, only a connection can tell.
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        let criu = "Can't connect".to_owned();
+        add(FindingKind::ExternalSocket, Escaped(name).to_string(), criu);
     }
     let here = match network {
         _ if sockets.addresses.is_empty() => return,

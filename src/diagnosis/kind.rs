@@ -240,7 +240,7 @@ impl FindingKind {
                  have it"
             }
             Self::ExternalSocket => {
-                "a socket is connected to one outside of the container, and CRIU needs the option ext-unix-sk"
+                "a socket is connected to one outside of the container: it has to be there, by this name in the container"
             }
             Self::MissingCpuFeature => {
                 "tasks of the checkpoint use this feature of the processor, which isn't here: CRIU restores them, \

@@ -253,3 +253,34 @@ fn hostile_images_of_the_machine_say_nothing() {
     let (_, findings) = check(&world);
     assert!(findings.len() <= 64, "{}", findings.len());
 }
+
+/// The name of a socket outside of the container is one of another view: CRIU doesn't bind it.
+#[test]
+fn a_socket_outside_of_the_container_is_nobodys_to_make() {
+    let world = world();
+    let socket = with_fields(
+        &[],
+        &[
+            (&[1], Field::Number(5)),
+            (&[2], Field::Number(9)),
+            (&[16, 1], Field::Number(9)),
+            (&[16, 3], Field::Number(2)),
+            (&[16, 4], Field::Number(7)),
+            (&[16, 6], Field::Number(1)),
+            (&[16, 11], bytes("/data/elsewhere/socket\0")),
+        ],
+    );
+    write(&world, "files.img", &[COMMON, FILES], &socket);
+    assert_eq!(
+        found(&world),
+        [
+            "external-socket",
+            "may-fail",
+            "/data/elsewhere/socket",
+            "Can't connect"
+        ]
+    );
+    let ended = AsCriu::restores(&world).call(&[]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(world.tree("vol").is_empty(), "{ended:?}");
+}

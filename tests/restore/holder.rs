@@ -92,6 +92,11 @@ fn act(what: &str, path: &str, detail: &str, before: &[String]) -> std::io::Resu
         "datagram" => {
             let _ = UnixDatagram::bind(path)?.into_raw_fd();
         }
+        "send" => {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(path)?;
+            let _ = socket.into_raw_fd();
+        }
         // A socket that listens at an address, and one at both ends of a connection.
         "serve" => {
             let _ = TcpListener::bind((path, 7777))?.into_raw_fd();
@@ -105,6 +110,12 @@ fn act(what: &str, path: &str, detail: &str, before: &[String]) -> std::io::Resu
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
             let events = inotify::WatchFlags::CREATE | inotify::WatchFlags::DELETE;
             inotify::add_watch(&watch, path, events)?;
+            let _ = watch.into_raw_fd();
+        }
+        // Of a file or a directory, who knows.
+        "modified" => {
+            let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+            inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY)?;
             let _ = watch.into_raw_fd();
         }
         "mark" => {
