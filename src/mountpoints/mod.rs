@@ -5,7 +5,7 @@
 //! [`planner`] builds the [`mount_tree`] one mount after the other, follows each destination through it
 //! ([`resolve`]) to its mountpoint in one of the [`sources`], and adds what the checkpoint needs beyond the
 //! configuration ([`required`]). The result is a [`plan`], with what is [`pending`]. [`mod@create`] carries it
-//! out; [`diagnosis`] says whether CRIU would restore.
+//! out; [`diagnosis`](crate::diagnosis) says whether CRIU would restore.
 
 pub mod budget;
 pub mod create;
