@@ -84,7 +84,7 @@ pub mod internals {
 }
 
 use checkpoint::OpenFiles;
-use diagnosis::{fits, needs_of_host, of_host};
+use diagnosis::{OfHost, fits, needs_of_host, of_host};
 use log::TARGET;
 use mountpoints::create::create;
 use mountpoints::plan::Plan;
@@ -120,7 +120,7 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
     let host = match (request.diagnose, request.failing) {
         (true, _) => of_host(&checkpoint, network, request.runtime, true),
         (false, Failing::CriuFails) => of_host(&checkpoint, network, request.runtime, false),
-        (false, _) => Vec::new(),
+        (false, _) => OfHost::default(),
     };
     let needs_of_host = if plan.is_alone() {
         needs_of_host(&checkpoint)
@@ -133,10 +133,10 @@ pub fn prepare(request: Request) -> Result<Report, Error> {
         namespaces: checkpoint.namespaces,
         externals,
         failing: request.failing,
-        host,
+        host: host.findings,
         needs_of_host,
         diagnosed: request.diagnose,
         runtime: request.runtime,
-        ignores_files: matches!(checkpoint.files, OpenFiles::Unusable(_)),
+        ignores_images: host.is_partial || matches!(checkpoint.files, OpenFiles::Unusable(_)),
     })
 }

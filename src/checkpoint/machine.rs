@@ -11,8 +11,9 @@ use prost::Message;
 use super::image::{Entries, Entry, Image, MachineImage};
 use crate::error::Error;
 
-/// Maximum bytes in an entry. That of cgroups has all properties of a container's own cgroups.
-const MAX_ENTRY: usize = 4 << 20;
+/// Maximum bytes in the entry of an inventory, and in that of cgroups, which has all properties of a container's own.
+const MAX_INVENTORY: usize = 64 << 10;
+const MAX_CGROUPS: usize = 1 << 20;
 /// Maximum number of names kept of each kind, and of bytes in one: no machine has as many.
 const MOST: usize = 64;
 const MAX_NAME: usize = 4096;
@@ -32,6 +33,8 @@ pub struct Machine {
     pub controllers: BTreeSet<String>,
     /// What its tasks say.
     pub tasks: TasksMachine,
+    /// Whether an image can't be read.
+    pub is_partial: bool,
 }
 
 /// What the tasks of a checkpoint say of the machine.
@@ -69,7 +72,11 @@ impl Machine {
         kind: MachineImage,
         file: &Path,
     ) -> Result<(), Error> {
-        let mut entries = Entries::new(content, Image::Machine(kind), file, MAX_ENTRY)?;
+        let longest = match kind {
+            MachineImage::Inventory => MAX_INVENTORY,
+            MachineImage::Cgroups => MAX_CGROUPS,
+        };
+        let mut entries = Entries::new(content, Image::Machine(kind), file, longest)?;
         let allow = |_| Ok(());
         match kind {
             MachineImage::Inventory => {

@@ -108,8 +108,9 @@ impl Tasks {
                     |kind: &&MachineImage| is_thorough || **kind == MachineImage::Inventory;
                 for &kind in machine.iter().filter(is_read) {
                     let image = Image::Machine(kind);
-                    let _ =
+                    let done =
                         directory.open_image(image, |content, file| read.read(content, kind, file));
+                    read.is_partial |= done.is_err();
                 }
                 let mut table = TaskTable::default();
                 let core = tasks.iter().filter(|(image, _)| *image == TaskImage::Core);
@@ -117,7 +118,8 @@ impl Tasks {
                 core.sort_unstable();
                 let most = if is_thorough { core.len() } else { 1 };
                 for &number in core.iter().take(most) {
-                    let _ = table.read_from(directory, TaskImage::Core, number);
+                    let done = table.read_from(directory, TaskImage::Core, number);
+                    read.is_partial |= done.is_err();
                 }
                 read.tasks = table.machine;
                 read

@@ -19,7 +19,12 @@ pub(super) fn criu(planned: &PlannedFile) -> String {
         return differs(&path, difference);
     }
     if of_open_file(planned) == Some(FindingKind::WrongKind) {
-        return format!("File {path} has bad mode");
+        return match planned.kind {
+            OpenKind::SocketDirectory => "Can't bind: Not a directory".to_owned(),
+            _ if planned.size.is_some() => format!("File {path} has bad size"),
+            // Or it can't be opened: that depends on how it was.
+            _ => format!("File {path} has bad mode"),
+        };
     }
     match planned.kind {
         OpenKind::Fifo => format!("Can't open fake fifo [{path}]"),

@@ -6,16 +6,15 @@ use super::FindingKind;
 use crate::checkpoint::{Checkpoint, Lsm, Machine, Sockets};
 use crate::cli::Runtime;
 use crate::escape::Escaped;
-use crate::host;
+use crate::host::{self, Addresses};
 use crate::oci::config::Network;
 
 /// Versions of the images' format that CRIU reads (CRIU criu/image.c, `check_img_inventory`).
 const VERSIONS: [u32; 2] = [1, 2];
 /// Bits of the processor's extended state (Intel SDM 1, 13.1), and the features that need them.
-const STATES: [(u64, &str); 4] = [
+const STATES: [(u64, &str); 3] = [
     (1 << 2, "avx"),
     (0b111 << 5, "avx512f"),
-    (1 << 9, "pku"),
     (0b11 << 17, "amx_tile"),
 ];
 
@@ -30,6 +29,15 @@ pub struct HostFinding {
     pub criu: String,
 }
 
+/// What keeps CRIU from restoring a checkpoint on this host.
+#[derive(Debug, Default)]
+pub struct OfHost {
+    /// What was found.
+    pub findings: Vec<HostFinding>,
+    /// Whether an image couldn't be read that may say more.
+    pub is_partial: bool,
+}
+
 /// What keeps CRIU from restoring a checkpoint on this host. Unless `is_thorough`, only what takes a few system calls to
 /// tell: in a restore each counts, and most tasks of a container are alike.
 pub fn of_host(
@@ -37,7 +45,7 @@ pub fn of_host(
     network: Network,
     runtime: Option<Runtime>,
     is_thorough: bool,
-) -> Vec<HostFinding> {
+) -> OfHost {
     let machine = checkpoint.tasks.machine(is_thorough);
     let mut all = Vec::new();
     let mut add = |kind, detail: String, criu: String| all.push(HostFinding { kind, detail, criu });
@@ -69,15 +77,19 @@ pub fn of_host(
     of_cgroups(&machine, runtime, &mut add);
     of_sockets(
         &checkpoint.sockets,
-        machine.tcp_close,
+        &machine,
         network,
         runtime,
+        is_thorough,
         &mut add,
     );
     if is_thorough {
         of_processor(machine.tasks.xstate, &mut add);
     }
-    all
+    OfHost {
+        findings: all,
+        is_partial: machine.is_partial,
+    }
 }
 
 /// What a checkpoint needs of any host, besides mounts and files: what, and which.
@@ -109,8 +121,7 @@ pub fn needs_of_host(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
         all.push(("CRIU option", "tcp-established or tcp-close".to_owned()));
     }
     if let Some(name) = &sockets.external {
-        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        all.push(("Unix socket", Escaped(name).to_string()));
+        all.push(("Unix socket", name_of(name)));
     }
     let addresses = listed(&mut sockets.addresses.iter().map(ToString::to_string));
     if !addresses.is_empty() {
@@ -164,7 +175,9 @@ fn of_cgroups(
     runtime: Option<Runtime>,
     add: &mut impl FnMut(FindingKind, String, String),
 ) {
-    if machine.controllers.is_empty() || host::criu_has_option(runtime, "manage-cgroups=ignore") {
+    if machine.controllers.is_empty()
+        || host::criu_has_option(runtime, "manage-cgroups=ignore", false)
+    {
         return;
     }
     let of_v2 = host::controllers_of_v2();
@@ -176,16 +189,19 @@ fn of_cgroups(
 
 fn of_sockets(
     sockets: &Sockets,
-    was_closed: bool,
+    machine: &Machine,
     network: Network,
     runtime: Option<Runtime>,
+    is_thorough: bool,
     add: &mut impl FnMut(FindingKind, String, String),
 ) {
-    let has = |option| host::criu_has_option(runtime, option);
-    if was_closed && !has("tcp-close") {
+    let has = |option| host::criu_has_option(runtime, option, !is_thorough);
+    let closes = has("tcp-close");
+    let keeps = has("tcp-established");
+    if machine.tcp_close && !closes {
         let criu = "Need to set the --tcp-close options.".to_owned();
         add(FindingKind::TcpClose, "tcp-close".to_owned(), criu);
-    } else if sockets.connections > 0 && !has("tcp-established") && !has("tcp-close") {
+    } else if sockets.connections > 0 && !keeps && !closes {
         let mut detail = sockets.connections.to_string();
         if let Some([(from, from_port), (to, to_port)]) = sockets.connection {
             detail = format!("{detail}, among them {from}:{from_port} to {to}:{to_port}");
@@ -195,23 +211,43 @@ fn of_sockets(
     }
     if let Some(name) = &sockets.external {
         // Whether somebody still listens there, only a connection can tell.
-        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        let criu = "Can't connect".to_owned();
-        add(FindingKind::ExternalSocket, Escaped(name).to_string(), criu);
+        add(
+            FindingKind::ExternalSocket,
+            name_of(name),
+            "Can't connect".to_owned(),
+        );
+    }
+    let mut needed = sockets.addresses.clone();
+    if keeps && !closes {
+        needed.extend(&sockets.connected_addresses);
     }
     let here = match network {
-        _ if sockets.addresses.is_empty() => return,
+        _ if needed.is_empty() => return,
         // CRIU brings back the addresses of a network of the container's own.
         Network::Own => return,
-        Network::Given => None,
+        Network::Given => Addresses::Unknown,
         Network::Host => host::addresses(),
     };
-    for address in &sockets.addresses {
-        if here.as_ref().is_none_or(|here| !here.contains(address)) {
+    for address in needed {
+        let is_here = match &here {
+            Addresses::Any => true,
+            Addresses::These(all) => all.contains(&address),
+            Addresses::Unknown => false,
+        };
+        if !is_here {
             let criu = "Can't bind inet socket".to_owned();
             add(FindingKind::MissingAddress, address.to_string(), criu);
         }
     }
+}
+
+/// The name of a Unix socket. An abstract one begins with a NUL, which is written as `@` (unix(7), ss(8)).
+fn name_of(name: &[u8]) -> String {
+    if let Some(name) = name.strip_prefix(b"\0") {
+        return format!("@{}", Escaped(name));
+    }
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    Escaped(name).to_string()
 }
 
 /// CRIU leaves out the state of features that the processor doesn't have (CRIU arch/x86/crtools.c, `restore_fpu`).

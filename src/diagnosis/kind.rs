@@ -143,6 +143,8 @@ impl FindingKind {
             | Self::SymbolicLink
             | Self::NotInspected
             | Self::NoTmp
+            | Self::CgroupController
+            | Self::MissingPlugin
             | Self::TcpConnection
             | Self::TcpClose
             | Self::MissingAddress

@@ -23,7 +23,7 @@ use crate::mountpoints::plan::{InnerSource, Plan, PlannedFile, PlannedMount};
 use crate::mountpoints::required::InCheckpoint;
 use crate::oci::config::Externals;
 pub use files::of_open_file;
-pub use host::{HostFinding, needs_of_host, of_host};
+pub use host::{HostFinding, OfHost, needs_of_host, of_host};
 pub use kind::{FindingKind, Severity};
 pub use mounts::{fits, is_fatal, of_mountpoint};
 

@@ -8,14 +8,25 @@ use nix::ifaddrs::getifaddrs;
 
 use super::read;
 
-/// The host's IPv4 addresses; none if sockets may be bound to others too (ip(7), `ip_nonlocal_bind`), or if they can't
-/// be told.
-pub fn addresses() -> Option<BTreeSet<Ipv4Addr>> {
+/// What addresses sockets can be bound to.
+pub enum Addresses {
+    /// All (ip(7), `ip_nonlocal_bind`).
+    Any,
+    /// These of IPv4.
+    These(BTreeSet<Ipv4Addr>),
+    /// That can't be told.
+    Unknown,
+}
+
+/// The addresses of this host.
+pub fn addresses() -> Addresses {
     let any = read("/proc/sys/net/ipv4/ip_nonlocal_bind");
-    if any.is_none_or(|any| any.trim() != "0") {
-        return None;
+    if any.is_some_and(|any| any.trim() != "0") {
+        return Addresses::Any;
     }
-    let all = getifaddrs().ok()?;
+    let Ok(all) = getifaddrs() else {
+        return Addresses::Unknown;
+    };
     let all = all.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
-    Some(all.collect())
+    Addresses::These(all.collect())
 }

@@ -13,7 +13,7 @@ use crate::checkpoint::Lsm;
 use crate::cli::Runtime;
 use crate::node::criu;
 use crate::{input, sys};
-pub use addresses::addresses;
+pub use addresses::{Addresses, addresses};
 
 /// Maximum bytes of a file of the kernel's, or of CRIU's configuration.
 const MAX_SIZE: usize = 4 << 20;
@@ -88,16 +88,25 @@ pub fn cpu_features() -> Option<BTreeSet<String>> {
     Some(flags.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Whether CRIU's configuration has an option, which is as good as the runtime's (criu(8), "CONFIGURATION FILES"):
-/// in the file that CRIU reads for this runtime, or for any.
-pub fn criu_has_option(runtime: Option<Runtime>, option: &str) -> bool {
+/// Whether CRIU's configuration has an option that the runtime sends too, which is as good as the runtime's (criu(8),
+/// "CONFIGURATION FILES"): in the file that CRIU reads for this runtime. If the runtime is unknown, in each that it may
+/// read, or in a restore, where a warning may be one too many, in any.
+pub fn criu_has_option(runtime: Option<Runtime>, option: &str, in_restore: bool) -> bool {
     let has = |file: &str| read(file).map(|text| criu::has_option(text.as_bytes(), option));
     let runc = || has(criu::RUNC).unwrap_or(false);
     match runtime {
         Some(Runtime::Runc) => runc(),
         Some(Runtime::Crun) => has(criu::CRUN).unwrap_or_else(runc),
+        None if in_restore => runc() || has(criu::CRUN).unwrap_or(false),
         None => runc() && has(criu::CRUN).unwrap_or(true),
     }
+}
+
+/// The same of an option that no runtime sends: then the files that CRIU reads for every caller count as well.
+pub fn criu_is_told(runtime: Option<Runtime>, option: &str) -> bool {
+    let has =
+        |file: &&str| read(file).is_some_and(|text| criu::has_option(text.as_bytes(), option));
+    [criu::DEFAULT, criu::ROOT_DEFAULT].iter().any(has) || criu_has_option(runtime, option, false)
 }
 
 fn is_there(path: &str) -> bool {

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::plan::{Plan, PlannedFile, PlannedMount, Reason, Status};
 use crate::checkpoint::OpenKind;
 use crate::oci::mount::Content;
+use crate::path::{RelPath, RelRef};
 use crate::sys::MountpointKind;
 
 /// What something has to be if nothing tells.
@@ -104,6 +105,19 @@ pub fn needs(plan: &Plan) -> Vec<NeededSource<'_>> {
             source.inodes.extend(of_mount_in(mount));
         }
     }
+    for inner in &plan.missing_inner {
+        if let Some(source) = number(inner.parent).and_then(|number| all.get_mut(number)) {
+            let at = source.mount.resolved.as_ref();
+            let at = at.map_or(RelRef::ROOT, RelPath::view);
+            source.inodes.push(NeededInode {
+                path: [b"/", at.join(inner.at.view()).as_bytes()].concat(),
+                kind: NeededKind::Mountpoint(None),
+                mode: None,
+                size: None,
+                by_premount: false,
+            });
+        }
+    }
     // CRIU makes a deleted file itself.
     let is_needed = |file: &&PlannedFile| file.is_held && file.kind != OpenKind::Deleted;
     for file in plan.files.iter().filter(is_needed) {
@@ -112,8 +126,9 @@ pub fn needs(plan: &Plan) -> Vec<NeededSource<'_>> {
         }
     }
     for source in &mut all {
-        let own = source.mount.mount.written.as_bytes();
-        if source.inodes.iter().any(|inode| inode.path != own) {
+        let own = source.mount.resolved.as_ref().map(RelPath::as_bytes);
+        let is_below = |inode: &NeededInode| inode.path.strip_prefix(b"/") != own;
+        if source.inodes.iter().any(is_below) {
             source.kind = Some(MountpointKind::Directory);
         }
         source.inodes.sort_by(|a, b| a.path.cmp(&b.path));
@@ -140,7 +155,10 @@ fn of_mount_in(mount: &PlannedMount) -> Option<NeededInode> {
         kind: NeededKind::Mountpoint(kind),
         mode: None,
         size: None,
-        by_premount: !matches!(mount.status, Status::NotInspected(Reason::Awaited)),
+        by_premount: !matches!(
+            mount.status,
+            Status::NotInspected(_) | Status::KindUnknown | Status::Failed(_)
+        ),
     })
 }
 

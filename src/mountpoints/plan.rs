@@ -24,12 +24,21 @@ use crate::sys::{MountpointKind, NewKind};
 pub struct PlanOptions {
     /// Create logs, which may not have been empty.
     pub append: bool,
-    /// Compare open files with content in the rootfs too, and not in the sources alone: a container has hundreds.
-    pub compare_rootfs: bool,
-    /// Compare build IDs, for which files have to be read.
-    pub compare_content: bool,
+    /// How open files are compared.
+    pub comparison: Comparison,
     /// The limit on created inodes.
     pub budget: Budget,
+}
+
+/// How open files are compared with what is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Comparison {
+    /// Those with content in the rootfs too, and not in the sources alone: a container has hundreds.
+    pub of_rootfs: bool,
+    /// Their build IDs too, for which they have to be read.
+    pub of_build_ids: bool,
+    /// Without their permissions, as CRIU does if it is told to.
+    pub skips_permissions: bool,
 }
 
 /// What to create, worked out without changing the host.
@@ -66,6 +75,8 @@ pub struct Plan {
 pub struct InnerSource {
     /// The mountpoint in the container.
     pub mountpoint: RelPath,
+    /// The mount that it is in, by its index in [`Plan::mounts`]; none for the rootfs.
+    pub parent: Option<usize>,
     /// Where it is on the host.
     pub at: HostPlace,
 }

@@ -115,8 +115,10 @@ impl Config {
             },
             network: match network {
                 None => Network::Host,
-                Some(RawNamespace { path: None, .. }) => Network::Own,
-                Some(_) => Network::Given,
+                Some(RawNamespace {
+                    path: Some(path), ..
+                }) if !path.as_os_str().is_empty() => Network::Given,
+                Some(_) => Network::Own,
             },
         })
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::json::Text;
+use crate::escape::Escaped;
 use crate::path::{NotAPath, RelPath};
 use crate::sys::MountpointKind;
 use crate::sys::kernel_fs::is_kernel_fs;
@@ -200,7 +201,10 @@ impl Mount {
         read_only: bool,
     ) -> Self {
         Self {
-            written: format!("/{}", String::from_utf8_lossy(mountpoint.as_bytes())),
+            written: match std::str::from_utf8(mountpoint.as_bytes()) {
+                Ok(path) => format!("/{path}"),
+                Err(_) => format!("/{}", Escaped(mountpoint.as_bytes())),
+            },
             destination: Ok(mountpoint.clone()),
             key: None,
             follow: true,

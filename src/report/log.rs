@@ -103,24 +103,24 @@ fn other_files(plan: &Plan) {
 
 /// What CRIU will fail at, or may fail at, besides mounts and files.
 fn of_host(report: &Report) {
-    let mut lines = Vec::new();
-    for found in &report.host {
+    let (host, inner) = (&report.host, &report.plan.missing_inner);
+    for found in host.iter().take(MOST) {
         let (code, message, detail) = (found.kind.name(), found.kind.message(), &found.detail);
-        lines.push(format!("{code}: {message}: {detail}"));
+        warn!(target: TARGET, "{code}: {message}: {detail}");
     }
-    for inner in &report.plan.missing_inner {
+    for inner in inner.iter().take(MOST.saturating_sub(host.len())) {
         let path = report.plan.sources.host_path(&inner.at);
-        lines.push(format!(
-            "{}: the checkpoint has a mount at /{} that shows {}, which is missing",
+        let (code, at) = (
             FindingKind::MissingSource.name(),
-            Escaped(inner.mountpoint.as_bytes()),
-            shown(&path)
-        ));
+            inner.mountpoint.as_bytes(),
+        );
+        let (at, path) = (Escaped(at), shown(&path));
+        warn!(
+            target: TARGET,
+            "{code}: the checkpoint has a mount at /{at} that shows {path}, which is missing"
+        );
     }
-    for line in lines.iter().take(MOST) {
-        warn!(target: TARGET, "{line}");
-    }
-    let omitted = lines.len().saturating_sub(MOST);
+    let omitted = (host.len() + inner.len()).saturating_sub(MOST);
     if omitted > 0 {
         warn!(target: TARGET, "{omitted} more findings that are not listed");
     }
@@ -144,7 +144,7 @@ fn left_alone(planned: &PlannedFile) -> Option<String> {
         Status::Differs(difference) => format!("{code}: {difference}"),
         Status::KindUnknown => format!("{code}: it is missing, and nothing tells what it was"),
         Status::NotInspected(Reason::Link) => {
-            "open file not inspected: a symbolic link is on the way".to_owned()
+            format!("{code}: open file not inspected: a symbolic link is on the way")
         }
         Status::NotInspected(Reason::FileSystem(name)) => {
             format!("open file not inspected below={}", Quoted(name.as_bytes()))

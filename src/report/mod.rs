@@ -43,8 +43,8 @@ pub struct Report {
     pub(crate) needs_of_host: Vec<(&'static str, String)>,
     pub(crate) diagnosed: bool,
     pub(crate) runtime: Option<Runtime>,
-    /// Whether the images of open files can't be used.
-    pub(crate) ignores_files: bool,
+    /// Whether images of open files, of tasks or of the machine can't be used.
+    pub(crate) ignores_images: bool,
 }
 
 /// Why nobody can tell whether CRIU restores a checkpoint.
@@ -100,7 +100,7 @@ impl Report {
 
     /// Whether a part of the checkpoint is not considered: then nobody knows if CRIU restores it.
     fn is_partial(&self) -> bool {
-        self.is_over() || self.ignores_files
+        self.is_over() || self.ignores_images
     }
 
     /// Why nobody can tell whether CRIU restores the checkpoint, if so.

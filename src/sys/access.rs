@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads who owns files and directories and who may write to them. Changes nothing.
+//! Reads who owns files and directories and who may write to them, and opens them to read. Changes nothing.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 use super::retry;
@@ -65,6 +66,29 @@ pub fn is_initial_user_namespace() -> bool {
         return true;
     };
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Opens a regular file for reading that is open as a path alone. None for anything else: to open a device does
+/// something to it, and a FIFO waits.
+pub fn reopen_regular(path: BorrowedFd) -> Option<File> {
+    let stat = fstat(path).ok()?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return None;
+    }
+    let link = format!("/proc/self/fd/{}", path.as_raw_fd());
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let opened = retry(|| open(link.as_str(), flags, Mode::empty()));
+    opened.ok().map(File::from)
+}
+
+/// Opens what `name` is in an open directory as a path alone: a symlink itself, not what it leads to.
+///
+/// # Errors
+///
+/// As openat(2).
+pub fn open_as_path(directory: BorrowedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    retry(|| openat(directory, name, flags, Mode::empty()))
 }
 
 /// Opens the file `name` in an open directory for reading. Doesn't follow symlinks (`ELOOP`) or wait for the

@@ -26,7 +26,10 @@ use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-pub use access::{Access, access, access_at, is_initial_user_namespace, open_to_read};
+pub use access::{
+    Access, access, access_at, is_initial_user_namespace, open_as_path, open_to_read,
+    reopen_regular,
+};
 pub use inode::{Inode, InodeKind, MountpointKind, NewKind};
 pub use links::{read_link, read_link_in, text_of_link};
 pub use listing::{close_inherited, list, open_to_list, open_to_list_in};

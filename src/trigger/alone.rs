@@ -14,7 +14,7 @@ use crate::cli::Volume;
 use crate::error::Error;
 use crate::mountpoints::required::root_of;
 use crate::oci::bundle::Bundle;
-use crate::oci::config::Config;
+use crate::oci::config::{Config, Network};
 use crate::oci::mount::{Content, LinkSource, Mount};
 use crate::path::{RelPath, RelRef};
 use crate::sys::MountpointKind;
@@ -46,7 +46,11 @@ pub(super) fn bundle(
 ) -> Result<Bundle, Error> {
     let mut config = match checkpoint.dump.spec.take().transpose()? {
         Some((file, text)) => Config::parse(&text, &file, Path::new("/"))?,
-        None => Config::default(),
+        // An engine makes the network, and nothing says which.
+        None => Config {
+            network: Network::Given,
+            ..Config::default()
+        },
     };
     let checkpoint = &*checkpoint;
     config.rootfs = None;

@@ -9,8 +9,9 @@ use super::alone;
 use crate::checkpoint::{self, Checkpoint, ImageDirectory, MountImage, archive};
 use crate::cli::{Manual, Runtime};
 use crate::error::Error;
+use crate::host;
 use crate::mountpoints::budget::Budget;
-use crate::mountpoints::plan::PlanOptions;
+use crate::mountpoints::plan::{Comparison, PlanOptions};
 use crate::oci::bundle::Bundle;
 use crate::oci::state::State;
 use crate::request::{Failing, Mode, Request, Sink, View};
@@ -42,14 +43,19 @@ pub fn request(view: View, options: &Manual) -> Result<Request, Error> {
         View::Created => (Mode::Create, Failing::NotCreated),
         View::Missing => (Mode::Inspect, Failing::Missing),
     };
+    let runtime = options.runtime.or_else(|| runtime(&checkpoint));
+    let is_told = |option| options.checkpoint.is_some() && host::criu_is_told(runtime, option);
     Ok(Request {
-        runtime: options.runtime.or_else(|| runtime(&checkpoint)),
+        runtime,
         bundle,
         checkpoint,
         options: PlanOptions {
             append: options.append,
-            compare_rootfs: !is_alone,
-            compare_content: true,
+            comparison: Comparison {
+                of_rootfs: !is_alone,
+                of_build_ids: !is_told("file-validation=filesize"),
+                skips_permissions: is_told("skip-file-rwx-check"),
+            },
             budget: Budget::of(options.max_inodes),
         },
         mode,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::checkpoint::dump::{Dump, DumpFile};
 use crate::checkpoint::files::Files;
-use crate::checkpoint::image::Image;
+use crate::checkpoint::image::{Image, TaskImage};
 use crate::checkpoint::machine::Machine;
 use crate::checkpoint::tasks::TaskTable;
 use crate::checkpoint::{self, Budget, Checkpoint, ImageDirectory, OpenFiles, Tasks};
@@ -79,15 +80,30 @@ fn from_directory(directory: &Path) -> Result<Checkpoint, Error> {
     if found.namespaces.is_empty() && sys::open_root(&below).is_ok() {
         found = checkpoint::read(ImageDirectory::open(&below)?)?;
     }
+    let opened = sys::open_directory(directory).map_err(|errno| Error::Unreadable {
+        file: directory.to_owned(),
+        operation: "open",
+        errno,
+    })?;
     for kind in DumpFile::ALL {
         let file = directory.join(kind.name());
-        match input::open_file(&file) {
-            Ok((content, _)) => found.dump.read(content, kind, &file),
-            Err(Error::Unreadable {
-                errno: Errno::ENOENT,
-                ..
-            }) => {}
-            Err(error) => found.dump.unusable(kind, error),
+        match sys::open_as_path(opened.as_fd(), kind.name()) {
+            // Not through a link: whoever made the archive would choose where it leads.
+            Ok(path) => match sys::reopen_regular(path.as_fd()) {
+                Some(content) => found.dump.read(content, kind, &file),
+                None => found
+                    .dump
+                    .unusable(kind, Error::invalid(&file, "", "not a regular file")),
+            },
+            Err(Errno::ENOENT) => {}
+            Err(errno) => found.dump.unusable(
+                kind,
+                Error::Unreadable {
+                    file,
+                    operation: "openat",
+                    errno,
+                },
+            ),
         }
     }
     Ok(found)
@@ -146,7 +162,12 @@ fn from_tar<S: BufRead>(
         let file = name.join(path);
         if member.is_sparse {
             let reason = "a sparse file: unpack the archive and pass the directory";
-            return Err(Error::invalid(&file, "", reason));
+            let error = Error::invalid(&file, "", reason);
+            let Some(kind) = dumped else {
+                return Err(error);
+            };
+            dump.unusable(kind, error);
+            continue;
         }
         if let Some(kind) = dumped {
             members.read(|content| {
@@ -170,12 +191,13 @@ fn from_tar<S: BufRead>(
                 Ok(())
             }
             Image::Machine(kind) => {
-                let _ = machine.read(content, kind, &file);
+                machine.is_partial |= machine.read(content, kind, &file).is_err();
                 Ok(())
             }
             Image::Task(kind, number) => {
                 // CRIU will report what it can't read.
-                let _ = tasks.read(content, kind, number);
+                let done = tasks.read(content, kind, number);
+                machine.is_partial |= done.is_err() && kind == TaskImage::Core;
                 Ok(())
             }
         })?;

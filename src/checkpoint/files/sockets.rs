@@ -12,8 +12,9 @@ const MOST: usize = 256;
 const MAX_NAME: usize = 108;
 /// `AF_INET` (address_families(7)).
 const IPV4: u32 = 2;
-/// `IPPROTO_TCP`.
+/// `IPPROTO_TCP` and `IPPROTO_ICMP`.
 const TCP: u32 = 6;
+const ICMP: u32 = 1;
 
 /// Sockets, as far as they need something of the host.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Sockets {
     /// How many TCP connections there are, and one of them if it is of IPv4: from where to where.
     pub connections: usize,
     pub connection: Option<[(Ipv4Addr, u16); 2]>,
+    /// The IPv4 addresses that connections come from.
+    pub connected_addresses: BTreeSet<Ipv4Addr>,
     /// The IPv4 addresses that other sockets are bound to, without those that any host has.
     pub addresses: BTreeSet<Ipv4Addr>,
     /// The name of a Unix socket outside of the container that one in it is connected to.
@@ -38,6 +41,7 @@ impl Sockets {
         // As CRIU tells a connection (CRIU criu/sk-inet.c, `tcp_connection`).
         if socket.proto == TCP && socket.dst_port != 0 {
             self.connections += 1;
+            keep(&mut self.connected_addresses, address(&socket.src_addr));
             let ends = address(&socket.src_addr).zip(address(&socket.dst_addr));
             if let (None, Some((from, to))) = (self.connection, ends) {
                 self.connection =
@@ -45,20 +49,27 @@ impl Sockets {
             }
             return;
         }
+        // CRIU doesn't bind those for ping(8).
+        if socket.proto == ICMP {
+            return;
+        }
         // CRIU binds those of IPv6 to any address (`IP_FREEBIND`).
         let bound = address(&socket.src_addr).filter(|_| socket.src_port != 0);
-        let is_anywhere = |at: &Ipv4Addr| {
-            at.is_unspecified() || at.is_loopback() || at.is_multicast() || at.is_broadcast()
-        };
-        if let Some(bound) = bound.filter(|at| !is_anywhere(at)) {
-            if self.addresses.len() < MOST {
-                self.addresses.insert(bound);
-            }
-        }
+        keep(&mut self.addresses, bound);
     }
 
     pub(super) fn add_external(&mut self, name: &[u8]) {
         let name = name.get(..name.len().min(MAX_NAME)).unwrap_or_default();
         self.external.get_or_insert_with(|| name.to_owned());
+    }
+}
+
+/// Keeps an address, unless each host has it.
+fn keep(all: &mut BTreeSet<Ipv4Addr>, address: Option<Ipv4Addr>) {
+    let is_anywhere = |at: &Ipv4Addr| {
+        at.is_unspecified() || at.is_loopback() || at.is_multicast() || at.is_broadcast()
+    };
+    if all.len() < MOST {
+        all.extend(address.filter(|at| !is_anywhere(at)));
     }
 }

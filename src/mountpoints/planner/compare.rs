@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Compares what is on the host with what a checkpoint's tasks had open.
 
-use nix::libc::{S_IFMT, S_IFSOCK};
+use nix::libc::{S_IFMT, S_IFREG, S_IFSOCK};
 
 use crate::checkpoint::OpenKind;
 use crate::mountpoints::failure::Cause;
@@ -9,6 +9,9 @@ use crate::mountpoints::host_place::SourceId;
 use crate::mountpoints::plan::{Difference, Reason, Status};
 use crate::path::RelPath;
 use crate::sys::{Inode, InodeKind, MountpointKind};
+
+/// What CRIU doesn't compare with its option `skip-file-rwx-check`.
+const PERMISSIONS: u32 = 0o777;
 
 /// Something that CRIU opens, where it is.
 pub(super) struct Wanted {
@@ -33,11 +36,13 @@ pub(super) struct Wanted {
 }
 
 /// Compares what is there with what CRIU expects (CRIU criu/files-reg.c, `open_path`): its kind, then its size, its
-/// build ID and its mode. `build_id`: that of what is there.
+/// build ID and its mode. `build_id`: that of what is there; `skips_permissions`:
+/// CRIU is told not to compare them.
 pub(super) fn compare(
     wanted: &Wanted,
     inode: &Inode,
     build_id: impl FnOnce() -> Option<Vec<u8>>,
+    skips_permissions: bool,
 ) -> Result<Status, Cause> {
     let needed = match wanted.kind {
         // CRIU removes a socket that has the name (CRIU criu/sk-unix.c, `unlink_sk`).
@@ -65,8 +70,9 @@ pub(super) fn compare(
     if let Some(recorded) = wanted.size.filter(|&recorded| recorded != here) {
         return Ok(Status::Differs(Difference::Size { here, recorded }));
     }
-    if let Some(recorded) = &wanted.build_id {
-        // What has none is accepted.
+    // CRIU compares the build IDs of files whose sizes it compares, and what has none is accepted.
+    let is_regular = inode.mode & S_IFMT == S_IFREG && wanted.size.is_some();
+    if let Some(recorded) = wanted.build_id.as_ref().filter(|_| is_regular) {
         let differs = |mut here: Vec<u8>| {
             here.resize(here.len().next_multiple_of(4), 0);
             here[..] != recorded[..]
@@ -76,7 +82,9 @@ pub(super) fn compare(
         }
     }
     let here = inode.mode;
-    if let Some(recorded) = wanted.mode.filter(|&recorded| recorded != here) {
+    let ignored = if skips_permissions { PERMISSIONS } else { 0 };
+    let differs = |recorded: &u32| recorded | ignored != here | ignored;
+    if let Some(recorded) = wanted.mode.filter(differs) {
         return Ok(Status::Differs(Difference::Mode { here, recorded }));
     }
     Ok(Status::Present)

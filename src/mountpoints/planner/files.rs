@@ -101,7 +101,7 @@ impl Planner {
         let OpenFiles::Known(files) = &checkpoint.files else {
             return Some(Vec::new());
         };
-        let mut files: Vec<OpenFile> = if self.options.compare_rootfs {
+        let mut files: Vec<OpenFile> = if self.options.comparison.of_rootfs {
             files.clone()
         } else {
             // Most are the programs and libraries of the rootfs.
@@ -201,7 +201,7 @@ impl Planner {
     ) -> Option<Wanted> {
         let source = self.source_of(&place.at, root);
         let source = source.or_else(|| self.file_bound(&place))?;
-        let is_compared = place.at.mount.is_some() || self.options.compare_rootfs;
+        let is_compared = place.at.mount.is_some() || self.options.comparison.of_rootfs;
         if !open.kind.can_be_created() && !is_compared {
             return None;
         }
@@ -217,7 +217,7 @@ impl Planner {
             build_id: open
                 .build_id
                 .clone()
-                .filter(|_| self.options.compare_content),
+                .filter(|_| self.options.comparison.of_build_ids),
             id: Some(open.id),
             is_of_runtime: false,
         })
@@ -322,7 +322,8 @@ impl Planner {
             Ok(Some(inode)) => {
                 let sources = &mut self.tree.sources;
                 let build_id = || build_id(&sources.open_file(source, path)?);
-                let compared = compare(wanted, &inode, build_id);
+                let skips = self.options.comparison.skips_permissions;
+                let compared = compare(wanted, &inode, build_id, skips);
                 return Found::Settled(compared.map_err(|cause| Failure {
                     at: Some(source.at(path)),
                     cause,

@@ -78,7 +78,7 @@ impl Plan {
             over = planner.add_checkpoint(checkpoint, masked, cwd, root, budget.beyond);
         }
         let main = checkpoint.namespaces.first().zip(root);
-        let has_no_tmp = options.compare_rootfs
+        let has_no_tmp = options.comparison.of_rootfs
             && main.is_some_and(|(namespace, root)| planner.has_no_tmp(namespace, root));
         let limit = |is_over: bool| is_over.then_some(budget.beyond);
         Ok(Self {

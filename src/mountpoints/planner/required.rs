@@ -7,7 +7,7 @@ use super::{Over, Planner};
 use crate::checkpoint::{Checkpoint, MountImage, Namespace};
 use crate::mountpoints::failure::{Cause, Failure};
 use crate::mountpoints::host_place::SourceId;
-use crate::mountpoints::mount_tree::{Backing, Found, There};
+use crate::mountpoints::mount_tree::{Backing, Found, MountId, MountTree, Place, There};
 use crate::mountpoints::pending::{MakerId, Need};
 use crate::mountpoints::plan::{InnerSource, Origin, PlannedMount, Reason, Status};
 use crate::mountpoints::required::{
@@ -58,7 +58,6 @@ impl Planner {
         for (planned, has) in self.mounts.iter_mut().zip(compared.has) {
             planned.in_checkpoint = has;
         }
-        self.add_inner(compared.inner, root);
         let required = compared.required;
         let is_over = required.is_none_or(|required| self.add_required(required, root));
         if is_over {
@@ -70,10 +69,13 @@ impl Planner {
         }
         let cwd = cwd.zip(compared.cwd);
         let files = files.zip(compared.files);
-        Over {
+        let over = Over {
             mounts: is_over,
             files: self.add_open_files(&checkpoint.tasks, cwd, files, root, most),
-        }
+        };
+        // Last: what is planned will be there.
+        self.add_inner(compared.inner, root);
+        over
     }
 
     /// Looks for what mounts of the workload's show.
@@ -83,9 +85,18 @@ impl Planner {
                 continue;
             };
             let seen = self.tree.sources.look(source, inside.path.view(), false);
-            if let Ok(Seen::Missing | Seen::Blocked) = seen {
-                let at = source.at(inside.path.view());
-                self.missing_inner.push(InnerSource { mountpoint, at });
+            let mount = inside.mount.and_then(|index| self.ids.get(&index));
+            let place = Place {
+                mount: mount.copied().unwrap_or(MountId::ROOT),
+                path: inside.path.clone(),
+            };
+            let is_planned = |tree: &mut MountTree| matches!(tree.pending_at(&place), Ok(Some(_)));
+            if matches!(seen, Ok(Seen::Missing | Seen::Blocked)) && !is_planned(&mut self.tree) {
+                self.missing_inner.push(InnerSource {
+                    mountpoint,
+                    parent: inside.mount,
+                    at: source.at(inside.path.view()),
+                });
             }
         }
     }

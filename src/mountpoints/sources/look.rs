@@ -113,11 +113,11 @@ impl Sources {
 
     /// The regular file at `path` in a source, open for reading; none if there is none, or it can't be opened.
     pub fn open_file(&mut self, source: SourceId, path: RelRef) -> Option<File> {
-        let (parent, name) = path.split_last()?;
-        let directory = self.directory(source, parent).ok()?;
-        let name = std::str::from_utf8(name.as_bytes()).ok()?;
-        let file = File::from(sys::open_to_read(directory, name).ok()?);
-        file.metadata().ok()?.is_file().then_some(file)
+        if path.is_root() {
+            return sys::reopen_regular(self.root(source).ok()?);
+        }
+        let found = self.open_in(source, path, sys::open_beneath).ok()?;
+        sys::reopen_regular(found.as_fd())
     }
 }
 
