@@ -586,3 +586,21 @@ fn a_socket_that_is_left_is_no_obstacle() {
     let check = call(&world, "check");
     assert_eq!(check.status, 0, "{check:?}");
 }
+
+/// What premount makes is there when CRIU binds it.
+#[test]
+fn what_is_made_for_a_task_is_no_missing_source() {
+    let mut entries = container();
+    entries.push(entry(3, 2, 2, "/vol/a", "/data/b"));
+    let world = world(&entries);
+    let files = [
+        directory(1, "/data/a", 0o755),
+        directory(2, "/data/b", 0o755),
+    ];
+    write(&world, "files.img", &image(FILES, &files));
+    fs::rename(world.path("images"), world.path("bundle/checkpoint")).unwrap();
+    let ended = premount(&["hook"], world.state().as_bytes(), &[]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(!ended.stderr.contains("missing-source"), "{ended:?}");
+    assert!(world.path("vol/a").is_dir(), "{ended:?}");
+}

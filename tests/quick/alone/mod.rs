@@ -349,3 +349,25 @@ fn what_is_under_a_read_only_mount_is_not_made() {
     assert_eq!((ended.status, ended.stderr.as_str()), (1, ""), "{ended:?}");
     assert!(ended.stdout.contains("It is unknown"), "{ended:?}");
 }
+
+/// What a mount of the workload's shows has to be in the volume: CRIU binds it from there.
+#[test]
+fn what_a_mount_of_the_workloads_shows_is_needed() {
+    let world = World::new();
+    world.directory("vol");
+    let mut all = mounts();
+    // On the device of /data.
+    all.push(entry(77, 1, 103, "/x", "/of-the-rootfs"));
+    let checkpoint = Export::new(&all, &[]).with_spec(&[]).pack(&world);
+    let alone = check(&checkpoint, &[]);
+    assert_eq!(alone.status, 1, "{alone:?}");
+    assert!(
+        alone.stdout.contains("/data/x (not made by premount)\n"),
+        "{alone:?}"
+    );
+    let named = volume(&world, "/data", "vol");
+    let report = json_of("check", &checkpoint, &[&named]);
+    assert_eq!(findings(&report), [("missing-source", "/of-the-rootfs")]);
+    world.directory("vol/x");
+    assert_eq!(check(&checkpoint, &[&named]).status, 0);
+}
