@@ -31,7 +31,7 @@ struct CrioCase {
 const TOKEN: &[&str] = &["kubernetes.io", "kubernetes.io/serviceaccount"];
 const NESTED: &[&str] = &["nested", "nested/dir"];
 
-/// As it was captured: no tmpfs but /dev, which nothing lies in, and runc makes the mountpoints itself.
+/// As it was captured: no tmpfs is above the volumes, and runc makes the mountpoints itself.
 const CAPTURED: CrioCase = CrioCase {
     name: "the_captured_restore",
     read_only: false,
