@@ -3,8 +3,9 @@
 # Puts the binary first in a package built by cargo-deb: SOURCE_DATE_EPOCH=TIME order.sh PACKAGE
 #
 # dpkg installs files in the order of the archive and removes them in the reverse order. cargo-deb sorts
-# executables last: the hook's JSON would then be there before and after the program that it names, and
-# engines skip such a hook, or fail the containers that it applies to.
+# executables last: the hook's JSON would then be there before and after the program that it names. A running
+# CRI-O would skip the hook at the installation, and go on without it, and at the removal fail the containers that
+# the hook applies to.
 set -eu
 
 package=$(realpath "$1")

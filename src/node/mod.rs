@@ -2,9 +2,9 @@
 //! Installs premount on a node, inspects the installation and removes it; never runs during a restore.
 //!
 //! Nothing may refer to the program while it is missing: CRIU aborts every dump and every restore if its
-//! action script is missing, and a running CRI-O fails every container that a hook applies to if the hook's
-//! program is missing. So the program is installed first and removed last. Each file is replaced
-//! atomically, because CRI-O does not start with half a hook.
+//! action script is missing. CRI-O skips a hook whose program is missing when it reads the hook, and fails every
+//! container that the hook applies to if the program is removed after that, until the hook changes. So the program is
+//! installed first and removed last. Each file is replaced atomically, because CRI-O does not start with half a hook.
 
 pub mod criu;
 pub mod engines;

@@ -19,7 +19,8 @@ use crate::host::{Host, InodeSnapshot, Runtime, Trigger, mountpoints_of, snapsho
 
 struct CrioCase {
     name: &'static str,
-    /// `read_only` of crio.conf, which brings a tmpfs on /run.
+    /// `read_only` of crio.conf, which brings a tmpfs on /run. CRI-O 1.36.3 itself refuses to restore such a container
+    /// (`expects following bind mounts defined`): what this shows is that the runtimes and premount can.
     read_only: bool,
     /// Whether the image's /var/run is a link to /run, as most have it.
     link: bool,
@@ -30,7 +31,7 @@ struct CrioCase {
 const TOKEN: &[&str] = &["kubernetes.io", "kubernetes.io/serviceaccount"];
 const NESTED: &[&str] = &["nested", "nested/dir"];
 
-/// As it was captured: no tmpfs is in the way, and runc makes the mountpoints itself.
+/// As it was captured: no tmpfs is above the volumes, and runc makes the mountpoints itself.
 const CAPTURED: CrioCase = CrioCase {
     name: "the_captured_restore",
     read_only: false,
@@ -38,6 +39,7 @@ const CAPTURED: CrioCase = CrioCase {
     made: [&[], &[]],
 };
 
+/// The token lies below a tmpfs by name, where runc makes nothing.
 const READ_ONLY: CrioCase = CrioCase {
     name: "a_token_below_the_tmpfs_of_read_only",
     read_only: true,
@@ -199,7 +201,8 @@ fn check_archive(first: &CrioContainer, case: &CrioCase) {
     assert_eq!(ended.status == 0, is_made, "{ended:?}");
 }
 
-/// crun gives CRIU the mount's name as it is written, and not where it is.
+/// crun gives CRIU the mount's name as it is written, and not where it is. A kubelet's token is the root of a tmpfs, and
+/// not a plain directory as here: that is checkpointed, and comes back as it was (`finding::old_content`).
 fn crun_does_not_checkpoint() {
     make_image(true);
     let container = CrioContainer {

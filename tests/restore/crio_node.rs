@@ -30,7 +30,7 @@ pub const DATA: &str = "/srv/volumes/data";
 /// A container in a sandbox of its own, with the capture's configuration under other names.
 pub struct CrioContainer {
     pub runtime: Runtime,
-    /// `read_only` of crio.conf.
+    /// `read_only` of crio.conf, with which CRI-O 1.36.3 starts a container and refuses to restore it.
     pub read_only: bool,
     /// What tells its names from those of the others.
     pub number: u32,
