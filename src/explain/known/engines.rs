@@ -48,6 +48,17 @@ const MISSING_PROGRAM: Meaning = Meaning {
     words: "CRIU is not installed, or is too old",
     remedy: "install criu where the runtime finds it (for crun: with libcriu.so.2)",
 };
+const COPY_OF_BEFORE: Meaning = Meaning {
+    code: "copy-of-before",
+    words: "containerd still has the copy of the checkpoint that Docker gave it the last time",
+    remedy: "wait a moment and start the container again",
+};
+const MISSING_VOLUME_MOUNT: Meaning = Meaning {
+    code: "missing-volume-mount",
+    words: "the pod lacks volumes that the checkpointed container had, and CRI-O refuses the restore",
+    remedy: "mount a volume at each of these paths in the pod. A container that systemd or CRI-O's read_only gave a tmpfs \
+             there can only be restored if it had a volume there from the start",
+};
 
 pub const KNOWN: &[Known] = &[
     // Podman, libpod/container_internal_common.go
@@ -66,6 +77,13 @@ pub const KNOWN: &[Known] = &[
     ),
     known("failed to open volume file", &MISSING_VOLUME),
     known("volume with name {} already exists", &MISSING_VOLUME),
+    // Docker, containerd's content store
+    known("content sha256:{}: already exists", &COPY_OF_BEFORE),
+    // CRI-O, server/container_restore.go
+    known(
+        "expects following bind mounts defined",
+        &MISSING_VOLUME_MOUNT,
+    ),
     // containerd's shim with crun
     known("/criu-work`: No such file or directory", &RUNTIME_OF_SHIM),
     known(

@@ -144,6 +144,8 @@ missing-secret | - | runc: stat /w/containers/1/userdata/secrets/s1: no such fil
 missing-secret | - | runc: create criu restore mountpoint for /run/secrets/s1 mount: stat /w/s1: no such file or directory
 missing-volume | - | Error: failed to open volume file /w/v.tar: open /w/v.tar: no such file or directory
 missing-volume | - | Error: volume with name v already exists. Use --ignore-volumes to not restore content of volumes
+copy-of-before | - | Error response from daemon: content sha256:0123456789abcdef: already exists
+missing-volume-mount | - | restoring "c" expects following bind mounts defined (/run,/tmp)
 runtime-of-shim | - | error opening CRIU work directory `/w/criu-work`: No such file or directory
 runtime-of-shim | - | ctr: OCI runtime restore failed: /usr/bin/crun did not terminate successfully: exit status 64: unknown
 leftover-mount | - | runc: possibly malicious path detected -- refusing to operate on /w/rootfs
