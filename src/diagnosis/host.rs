@@ -196,8 +196,10 @@ fn of_sockets(
     add: &mut impl FnMut(FindingKind, String, String),
 ) {
     let has = |option| host::criu_has_option(runtime, option, !is_thorough);
-    let closes = has("tcp-close");
-    let keeps = has("tcp-established");
+    // Each takes a look at CRIU's configuration.
+    let has_tcp = machine.tcp_close || sockets.connections > 0;
+    let closes = has_tcp && has("tcp-close");
+    let keeps = has_tcp && has("tcp-established");
     if machine.tcp_close && !closes {
         let criu = "Need to set the --tcp-close options.".to_owned();
         add(FindingKind::TcpClose, "tcp-close".to_owned(), criu);
