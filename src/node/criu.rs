@@ -27,6 +27,8 @@ const COMMENT: &[u8] =
     b"# premount creates mountpoints before a restore. If it is missing, CRIU aborts every dump and restore.\n";
 /// The second comment line: the command that removes premount, starting with the program's path.
 const ADVICE: &[u8] = b"# To remove it: ";
+/// Further comment lines: the directories that premount made, which it removes again.
+const MADE: &[u8] = b"# premount made the directory ";
 
 /// The action scripts that a file names, in order.
 pub fn action_scripts(text: &[u8]) -> Vec<PathBuf> {
@@ -58,21 +60,33 @@ pub fn accepts_path(program: &Path) -> bool {
         && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "#\"\\".contains(c))
 }
 
-/// Adds a line for `program` below a comment with the command, including `options`, that removes it. Returns
-/// `None` if the text needs no change. The line goes first, so that removing it restores every byte.
-pub fn add_action_script(text: &[u8], program: &Path, options: &[&OsStr]) -> Option<Vec<u8>> {
-    let rest = strip_installed(text, program);
-    if rest.is_none() && action_scripts(text).iter().any(|script| script == program) {
-        return None;
-    }
-    let advice = [
+/// Adds a line for `program` below a comment with the command, including `options`, that removes it, and with
+/// the directories that premount `made`. Returns `None` if the text needs no change. The line goes first, so
+/// that removing it restores every byte.
+pub fn add_action_script(
+    text: &[u8],
+    program: &Path,
+    options: &[&OsStr],
+    made: &[PathBuf],
+) -> Option<Vec<u8>> {
+    let rest = match strip_installed(text, program) {
+        Some(rest) => rest.to_owned(),
+        None if action_scripts(text).iter().any(|script| script == program) => return None,
+        // A line that an editor gave a carriage return: CRIU takes it for a part of the name.
+        None => remove_action_script(text, program).unwrap_or_else(|| text.to_owned()),
+    };
+    let mut new = [
+        COMMENT,
         advice_prefix(program).as_slice(),
         &shell_quoted(options),
         b"\n",
     ]
     .concat();
-    let rest = rest.unwrap_or(text);
-    let new = [COMMENT, &advice, &script_line(program), rest].concat();
+    for directory in made {
+        new.extend([MADE, directory.as_os_str().as_bytes(), b"\n"].concat());
+    }
+    new.extend(script_line(program));
+    new.extend(rest);
     (new != text).then_some(new)
 }
 
@@ -107,35 +121,66 @@ pub fn strip_installed<'a>(text: &'a [u8], program: &Path) -> Option<&'a [u8]> {
     let advised = text
         .strip_prefix(COMMENT)?
         .strip_prefix(advice_prefix(program).as_slice())?;
-    let end = advised.iter().position(|&byte| byte == b'\n')?;
-    advised
-        .get(end + 1..)?
-        .strip_prefix(script_line(program).as_slice())
+    let mut rest = after_line(advised)?;
+    while let Some(made) = rest.strip_prefix(MADE) {
+        rest = after_line(made)?;
+    }
+    rest.strip_prefix(script_line(program).as_slice())
+}
+
+fn after_line(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().position(|&byte| byte == b'\n')?;
+    text.get(end + 1..)
 }
 
 /// The text without its lines for `program` and the comments that [`add_action_script`] wrote above them;
 /// `None` if there are none.
 pub fn remove_action_script(text: &[u8], program: &Path) -> Option<Vec<u8>> {
+    Some(taken_out(text, program)?.0)
+}
+
+/// The directories that premount made, according to the comments above its lines.
+pub fn made_directories(text: &[u8], program: &Path) -> Vec<PathBuf> {
+    taken_out(text, program).unwrap_or_default().1
+}
+
+/// The text without premount's lines, and the directories that they record. The lines are premount's also
+/// with a carriage return at their ends.
+fn taken_out(text: &[u8], program: &Path) -> Option<(Vec<u8>, Vec<PathBuf>)> {
+    let bare = |line: &[u8]| {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        line.strip_suffix(b"\r").unwrap_or(line).to_owned()
+    };
     let mut kept: Vec<&[u8]> = Vec::new();
+    let mut made = Vec::new();
     let mut found = false;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
-        let bare = line.strip_suffix(b"\n").unwrap_or(line);
-        if action_script(bare).is_none_or(|script| script != program) {
+        if action_script(&bare(line)).is_none_or(|script| script != program) {
             kept.push(line);
             continue;
         }
         found = true;
+        while let Some(directory) = kept.last().map(|above| bare(above)) {
+            let Some(directory) = directory.strip_prefix(MADE) else {
+                break;
+            };
+            made.push(PathBuf::from(OsStr::from_bytes(directory)));
+            kept.pop();
+        }
         if kept
             .last()
             .is_some_and(|above| above.starts_with(&advice_prefix(program)))
         {
             kept.pop();
         }
-        if kept.last() == Some(&COMMENT) {
+        if kept
+            .last()
+            .is_some_and(|above| bare(above) == bare(COMMENT))
+        {
             kept.pop();
         }
     }
-    found.then(|| kept.concat())
+    found.then(|| (kept.concat(), made))
 }
 
 /// The action script that a line names, parsed as CRIU does: a word, blanks, a value that may be quoted, and
@@ -212,14 +257,15 @@ mod tests {
             "\r\n\r\n",
             "action-script /b",
         ] {
-            let with = add_action_script(text.as_bytes(), program, &[]).unwrap();
+            let with = add_action_script(text.as_bytes(), program, &[], &[]).unwrap();
             assert_eq!(
-                add_action_script(&with, program, &[]),
+                add_action_script(&with, program, &[], &[]),
                 None,
                 "a second time"
             );
             let options = [OsStr::new("--hooks-dir"), OsStr::new("/a b's")];
-            let other = add_action_script(&with, program, &options).unwrap();
+            let made = [PathBuf::from("/a b's"), PathBuf::from("/etc/criu")];
+            let other = add_action_script(&with, program, &options, &made).unwrap();
             assert_eq!(action_scripts(&other).len(), action_scripts(&with).len());
             let advised =
                 format!("\n# To remove it: {PROGRAM} uninstall --hooks-dir '/a b'\\''s'\n");
@@ -229,6 +275,9 @@ mod tests {
                 text.as_bytes()
             );
             assert_eq!(strip_installed(&other, program).unwrap(), text.as_bytes());
+            let recorded: Vec<PathBuf> = made_directories(&other, program);
+            assert!(made.iter().all(|it| recorded.contains(it)), "{recorded:?}");
+            assert!(made_directories(&with, program).is_empty());
             assert!(action_scripts(&with).contains(&program.to_owned()));
             assert_eq!(
                 remove_action_script(&with, program).unwrap(),
@@ -243,7 +292,7 @@ mod tests {
     fn a_line_that_the_administrator_wrote_is_kept_and_later_removed() {
         let program = Path::new(PROGRAM);
         let text = format!("tcp-close\n  action-script \"{PROGRAM}\" # mine\nverbosity 4");
-        assert_eq!(add_action_script(text.as_bytes(), program, &[]), None);
+        assert_eq!(add_action_script(text.as_bytes(), program, &[], &[]), None);
         assert_eq!(
             remove_action_script(text.as_bytes(), program).unwrap(),
             b"tcp-close\nverbosity 4"

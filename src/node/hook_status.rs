@@ -23,6 +23,8 @@ impl NodeStatus {
     /// The node's files cannot be read.
     pub(super) fn check_hooks(&mut self, node: &Node, engines: Vec<Engine>) -> Result<(), Error> {
         let mut all = BTreeSet::new();
+        // An engine that premount doesn't know to be there may read the standard directories.
+        let is_any_known = engines.iter().any(|it| !it.hook_directories.is_empty());
         for directory in node.hook_directories(&engines) {
             let readers: Vec<&str> = engines
                 .iter()
@@ -50,7 +52,7 @@ impl NodeStatus {
                         all.insert(hook.path);
                     }
                 } else if let (Some(Fault::Rejected(reason)), false, false) =
-                    (&hook.fault, hidden, readers.is_empty())
+                    (&hook.fault, hidden, is_any_known && readers.is_empty())
                 {
                     let path = shown(&hook.path);
                     self.problem(
@@ -115,8 +117,8 @@ impl NodeStatus {
             Some(Fault::Rejected(reason)) => format!("{path}: {}: {consequence}", escaped(reason)),
             Some(Fault::NoProgram) => {
                 format!(
-                    "{named}, which does not exist: engines skip the hook, but under one that has loaded it, \
-                     {fails}"
+                    "{named}, which does not exist: an engine that starts skips the hook, but under a CRI-O that \
+                     has loaded it, {fails}"
                 )
             }
             None if !program.is_absolute() => {

@@ -2,7 +2,7 @@
 //! The steps that install premount on a node, or remove it: first computed, then taken. After an interruption
 //! at any step the node can still restore, and running the command again finishes the job.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, shown};
 use crate::input;
@@ -12,6 +12,9 @@ use crate::node::{Node, criu, engines, hooks, overrides, scripts};
 
 /// Maximum size of the program, in bytes.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
+
+/// The files of CRIU's that premount writes.
+const CRIU_FILES: [&str; 3] = [criu::DEFAULT, criu::RUNC, criu::CRUN];
 
 /// One change to a node's files.
 #[derive(Debug)]
@@ -89,11 +92,13 @@ impl Step {
 }
 
 /// The steps that install premount. With `criu_only`, a package manager installs the program and the hook.
+/// `made` are the directories that these steps make: they are recorded beside CRIU's line, so that an uninstall
+/// removes them, and no others.
 ///
 /// # Errors
 ///
 /// The node's files cannot be read, or something is in the way.
-pub fn install_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
+pub fn install_steps(node: &Node, criu_only: bool, made: &[PathBuf]) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
     if criu_only {
         if !node
@@ -114,11 +119,15 @@ pub fn install_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
             .clone()
             .unwrap_or_else(|| hooks::DIRECTORY.into());
         let hook = hooks::json_for(&node.program).into_bytes();
+        // CRI-O skips a hook whose program is missing, until the hook's file is written again.
+        let mut is_skipped = false;
         for (path, content, mode) in [
             (node.program.clone(), this_program, 0o755),
             (directory.join(hooks::FILE_NAME), hook, 0o644),
         ] {
-            if !is_installed(node, &path, &content, mode)? {
+            let is_there = is_installed(node, &path, &content, mode)?;
+            if is_skipped || !is_there {
+                is_skipped = node.files.find(&node.program)?.is_none();
                 steps.push(Step::Write {
                     path,
                     content,
@@ -129,13 +138,27 @@ pub fn install_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
         }
     }
     let required = required_files(node)?;
+    let mut all_made = made.to_owned();
+    for path in CRIU_FILES.map(Path::new) {
+        let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
+        all_made.extend(criu::made_directories(&text, &node.program));
+    }
+    all_made.sort();
+    all_made.dedup();
+    let mut written = Vec::new();
     for path in &required {
+        // One of them may be a link to another.
+        let host = node.files.host_path(path)?;
+        if written.contains(&host) {
+            continue;
+        }
+        written.push(host);
         let text = node
             .files
             .read_to_replace(path, criu::MAX_SIZE)?
             .unwrap_or_default();
-        let with =
-            criu::add_action_script(&text, &node.program, &node.uninstall_options(criu_only));
+        let options = node.uninstall_options(criu_only);
+        let with = criu::add_action_script(&text, &node.program, &options, &all_made);
         steps.extend(with.map(|content| Step::Write {
             path: path.clone(),
             content,
@@ -148,8 +171,8 @@ pub fn install_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
         }));
     }
     // CRIU would call premount twice if it read two files that name it.
-    for path in [criu::DEFAULT, criu::RUNC, criu::CRUN].map(PathBuf::from) {
-        if !required.contains(&path) {
+    for path in CRIU_FILES.map(PathBuf::from) {
+        if !written.contains(&node.files.host_path(&path)?) {
             let text = node.files.read(&path, criu::MAX_SIZE)?.unwrap_or_default();
             let left = criu::strip_installed(&text, &node.program);
             let left = left.map(|left| write_rest(node, path, left.to_owned()));
@@ -157,6 +180,27 @@ pub fn install_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
         }
     }
     Ok(steps)
+}
+
+/// The directories that these steps make.
+///
+/// # Errors
+///
+/// The node's files cannot be read.
+pub fn missing_directories(node: &Node, steps: &[Step]) -> Result<Vec<PathBuf>, Error> {
+    let mut missing = Vec::new();
+    for step in steps {
+        let Step::Write { path, .. } = step else {
+            continue;
+        };
+        for directory in path.ancestors().skip(1) {
+            if node.files.find(directory)?.is_some() {
+                break;
+            }
+            missing.push(directory.to_owned());
+        }
+    }
+    Ok(missing)
 }
 
 /// Whether a file has the right content, and is executable if it has to be.
@@ -201,17 +245,23 @@ fn required_files(node: &Node) -> Result<Vec<PathBuf>, Error> {
 /// The node's files cannot be read, or a file that premount did not write names the program.
 pub fn uninstall_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
+    let mut made = Vec::new();
+    let mut written = Vec::new();
     let criu_files = scripts::criu_files(node)?;
     for path in &criu_files {
+        // A link to another of them.
+        let host = node.files.host_path(path)?;
+        if written.contains(&host) {
+            continue;
+        }
+        written.push(host);
         let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
+        made.extend(criu::made_directories(&text, &node.program));
         let left = criu::remove_action_script(&text, &node.program);
         steps.extend(
             left.map(|left| write_rest(node, path.clone(), left))
                 .transpose()?,
         );
-    }
-    if !steps.is_empty() {
-        steps.push(Step::RemoveEmpty(criu::DIRECTORY.into()));
     }
     // Files that premount does not change must not be left naming a program that is gone.
     let mut others = vec![PathBuf::from(criu::ROOT_DEFAULT)];
@@ -253,6 +303,22 @@ pub fn uninstall_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error>
     if !criu_only && program.is_some_and(|it| it.is_file) {
         steps.push(Step::Remove(node.program.clone()));
     }
+    let is_sane = |path: &PathBuf| {
+        let mut parts = path.components();
+        parts.next() == Some(Component::RootDir)
+            && parts.all(|part| matches!(part, Component::Normal(_)))
+            && path.file_name().is_some()
+    };
+    // A running CRI-O watches its directories of hooks, and would not see a new one of the same name.
+    let is_watched = |path: &PathBuf| {
+        let mut cri_o = engines.iter().filter(|it| it.program.name == "crio");
+        cri_o.any(|it| it.hook_directories.contains(path))
+    };
+    made.retain(|path| is_sane(path) && !is_watched(path));
+    // The deepest first.
+    made.sort();
+    made.dedup();
+    steps.extend(made.into_iter().rev().map(Step::RemoveEmpty));
     Ok(steps)
 }
 
@@ -264,9 +330,12 @@ fn still_named(path: &Path, program: &Path) -> Error {
 }
 
 /// The step that writes what is left of a CRIU configuration file, or removes the file if nothing is left.
-/// Keeps an empty crun.conf: premount did not create it, and it still hides runc.conf from crun.
+/// Keeps an empty crun.conf: premount did not create it, and it still hides runc.conf from crun. Keeps what
+/// crun.conf links to for the same reason.
 fn write_rest(node: &Node, path: PathBuf, left: Vec<u8>) -> Result<Step, Error> {
-    if left.is_empty() && path != Path::new(criu::CRUN) && !node.files.is_link(&path)? {
+    let crun = node.files.host_path(Path::new(criu::CRUN))?;
+    let is_crun = node.files.host_path(&path)? == crun;
+    if left.is_empty() && !is_crun && !node.files.is_link(&path)? {
         return Ok(Step::Remove(path));
     }
     Ok(Step::Write {

@@ -163,13 +163,15 @@ impl Node {
     /// Installs or uninstalls, holding a lock, and reports each step. Carries on if a step cannot be
     /// reported: half an installation is useless.
     fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
-        let steps = if install {
-            install::install_steps
-        } else {
-            install::uninstall_steps
+        let steps = |made: &[PathBuf]| {
+            if install {
+                install::install_steps(self, how.criu_only, made)
+            } else {
+                install::uninstall_steps(self, how.criu_only)
+            }
         };
         if how.dry_run {
-            for step in steps(self, how.criu_only)? {
+            for step in steps(&[])? {
                 install::check_step(self, &step)?;
                 output::line(&format!("would {}", step.planned()))?;
             }
@@ -180,10 +182,11 @@ impl Node {
         // directory is the node's.
         let _root_lock = self.files.lock(Path::new("/"))?;
         let directory = self.program.parent().unwrap_or(Path::new("/"));
+        let mut made = Vec::new();
         if install {
             // Creating this directory is the first change. Compute the steps before it, to refuse what is
             // impossible while nothing has changed.
-            steps(self, how.criu_only)?;
+            made = install::missing_directories(self, &steps(&[])?)?;
             self.files.create_directory(directory)?;
         }
         let _program_lock = match self.files.find(directory)? {
@@ -192,7 +195,7 @@ impl Node {
         };
         let mut changed = false;
         let mut reported = Ok(());
-        for step in steps(self, how.criu_only)? {
+        for step in steps(&made)? {
             if install::take_step(self, &step)? {
                 changed = true;
                 reported = reported.and(output::line(&step.done()));

@@ -15,14 +15,15 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use crate::error::Error;
 use crate::node::files::Files;
 
-/// Where programs are. CRI-O's packages bring their own runtimes.
-const DIRECTORIES: [&str; 6] = [
+/// Where programs are. CRI-O's packages bring their own runtimes; where /usr is read-only, programs are in /opt.
+const DIRECTORIES: [&str; 7] = [
     "/usr/bin",
     "/usr/sbin",
     "/usr/local/bin",
     "/usr/local/sbin",
     "/usr/libexec/crio",
     "/usr/lib/cri-o-runc/sbin",
+    "/opt/bin",
 ];
 /// Where libraries are; on Debian, in a subdirectory for the architecture.
 const LIBRARY_DIRECTORIES: [&str; 4] = [

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Inspects a node: what triggers premount for each runtime, what is broken, and how to fix it.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, shown};
@@ -168,7 +169,9 @@ impl NodeStatus {
                 continue;
             }
             let (script_shown, path) = (shown(script), shown(path));
-            let remedy = if *script == self.program {
+            // An editor of another system added a carriage return, and CRIU takes it for a part of the name.
+            let name = script.as_os_str().as_bytes().trim_ascii_end();
+            let remedy = if name == self.program.as_os_str().as_bytes() {
                 "run premount install or premount uninstall".to_owned()
             } else {
                 format!("remove that line from {path}, or install {script_shown}")

@@ -186,7 +186,7 @@ fn a_hook_that_engines_accept_but_that_cannot_work_is_a_problem() {
         ),
         (
             json!({"hook": {"path": "/gone/premount"}}),
-            "names /gone/premount, which does not exist: engines skip the hook",
+            "names /gone/premount, which does not exist: an engine that starts skips the hook",
         ),
     ] {
         fs::write(node.path(HOOK), hook(&changes)).unwrap();
@@ -271,12 +271,60 @@ fn any_hook_that_keeps_an_engine_from_starting_is_reported() {
     reports_problem(&node, &["x.json: stages: unknown stage \"precreate\""]);
 }
 
+/// CRI-O 1.36.3 does not start with such a file, wherever its own program is.
+#[test]
+fn a_broken_hook_is_a_problem_if_no_engine_is_found_or_it_is_in_opt() {
+    for crio in [None, Some("opt/bin/crio")] {
+        for directory in [
+            "usr/share/containers/oci/hooks.d",
+            "etc/containers/oci/hooks.d",
+        ] {
+            let node = NodeRoot::new();
+            node.succeeds("install", &[]);
+            if let Some(crio) = crio {
+                node.program(crio);
+                node.write(
+                    "etc/crio/crio.conf",
+                    &format!("[crio.runtime]\nhooks_dir = [\"/usr/share/containers/oci/hooks.d\", \"/{directory}\"]\n"),
+                );
+            }
+            node.succeeds("status", &[]);
+            let hook = format!("{directory}/other.json");
+            node.write(&hook, "{");
+            let consequence = match crio {
+                None => "an engine that reads it does not start",
+                Some(_) => "CRI-O does not start",
+            };
+            let parts = [
+                &format!("Problem: /{hook}: EOF"),
+                consequence,
+                &format!("Remedy: fix or remove /{hook}"),
+            ];
+            reports_problem(&node, &parts);
+        }
+    }
+}
+
+/// A CRI-O that started without the program skips the hook until its file is written again.
+#[test]
+fn a_program_that_was_missing_comes_back_with_its_hook() {
+    let node = node();
+    fs::remove_file(node.path(PROGRAM)).unwrap();
+    let said = node.succeeds("install", &[]);
+    assert_eq!(said, format!("wrote /{PROGRAM}\nwrote /{HOOK}\n"));
+    node.succeeds("status", &[]);
+    assert_eq!(node.succeeds("install", &[]), "nothing to do\n");
+}
+
 #[test]
 fn a_broken_hook_that_no_engine_reads_is_a_problem_only_if_it_is_premounts() {
     let node = NodeRoot::new();
     node.succeeds("install", &[]);
+    node.program("usr/bin/crio");
     node.write("etc/containers/oci/hooks.d/x.json", "{");
     node.succeeds("status", &[]);
+    fs::remove_file(node.path("usr/bin/crio")).unwrap();
+    fs::remove_file(node.path("etc/containers/oci/hooks.d/x.json")).unwrap();
     fs::write(node.path(HOOK), "{").unwrap();
     reports_problem(
         &node,

@@ -54,10 +54,12 @@ fn a_dry_run_reports_what_it_would_do_and_changes_nothing() {
     let said = node.succeeds("uninstall", &["--dry-run"]);
     for would in [
         "would remove the action script from /etc/criu/runc.conf\n",
-        "would remove /etc/criu if nothing else is in it\n",
+        "would remove /usr/libexec/oci if nothing else is in it\n",
     ] {
         assert!(said.contains(would), "{said}");
     }
+    // It was there before premount.
+    assert!(!said.contains("would remove /etc/criu "), "{said}");
     assert_eq!(node.all(), before);
 }
 

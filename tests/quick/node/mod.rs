@@ -2,6 +2,7 @@
 //! `install`, `status` and `uninstall`, on a directory that looks like a node's root.
 
 mod advice;
+mod criu_files;
 mod hooks;
 mod install;
 mod odd_files;

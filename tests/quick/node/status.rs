@@ -63,7 +63,7 @@ fn status_reports_a_working_remedy_for_each_broken_state() {
     );
     broken(
         &node,
-        "old.json names /gone/premount, which does not exist: engines skip the hook",
+        "old.json names /gone/premount, which does not exist: an engine that starts skips the hook",
         "fix or remove /etc/containers/oci/hooks.d/old.json",
     );
     fs::remove_file(node.path("etc/containers/oci/hooks.d/old.json")).unwrap();
@@ -167,6 +167,40 @@ fn status_reads_the_engines_configuration() {
     assert_eq!(json["problems"], serde_json::json!([]));
 }
 
+/// As docs/json.md has it.
+#[test]
+fn the_json_has_the_documented_fields() {
+    let node = NodeRoot::new();
+    node.program("usr/bin/crio");
+    node.program("usr/bin/criu");
+    node.program("usr/bin/runc");
+    let keys = |value: &serde_json::Value| {
+        let all = value.as_object().unwrap().keys();
+        let mut all: Vec<String> = all.cloned().collect();
+        all.sort();
+        all.join(" ")
+    };
+    let json = node.call("status", &["--format", "json"]);
+    assert_eq!(json.status, 1, "not installed");
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        keys(&json),
+        "criu engines installed notes problems program runtimes version"
+    );
+    assert_eq!(keys(&json["criu"][0]), "name path version");
+    assert_eq!(
+        keys(&json["runtimes"][0]),
+        "action_script_by name path reads version"
+    );
+    assert_eq!(
+        keys(&json["engines"][0]),
+        "hook_directories hooks name path version"
+    );
+    assert_eq!(keys(&json["problems"][0]), "problem remedy");
+    assert_eq!(json["runtimes"][0]["reads"], "default.conf, runc.conf");
+    assert!(json["runtimes"][0]["version"].is_null());
+}
+
 #[test]
 fn an_older_program_is_reported_and_replaced() {
     let node = NodeRoot::new();
@@ -218,6 +252,8 @@ fn a_bad_annotation_affects_only_its_container() {
 #[test]
 fn a_directory_named_like_a_configuration_file_is_ignored() {
     let node = NodeRoot::new();
+    // It reads only the packages' hooks.
+    node.program("usr/bin/crio");
     node.succeeds("install", &[]);
     for directory in ["etc/criu/x.conf", "etc/containers/oci/hooks.d/y.json"] {
         fs::create_dir_all(node.path(directory)).unwrap();

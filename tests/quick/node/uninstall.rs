@@ -81,6 +81,88 @@ fn nothing_is_removed_while_a_containers_own_file_names_the_program() {
     );
 }
 
+/// The paths below the root.
+fn paths(node: &NodeRoot) -> Vec<std::path::PathBuf> {
+    node.all().into_keys().collect()
+}
+
+#[test]
+fn exactly_the_directories_that_install_made_are_removed() {
+    for (there, options) in [
+        (&[][..], &[][..]),
+        (&["etc"], &[]),
+        (&["etc/criu"], &[]),
+        (&["usr/libexec", "usr/share/containers/oci/hooks.d"], &[]),
+        (
+            &["opt"],
+            &[
+                "--program",
+                "/opt/a/b/pm",
+                "--hooks-dir",
+                "/srv/it's mine/hooks.d",
+            ],
+        ),
+    ] {
+        let node = NodeRoot::new();
+        for directory in there {
+            fs::create_dir_all(node.path(directory)).unwrap();
+        }
+        let before = paths(&node);
+        node.succeeds("install", options);
+        // The record outlives a second install, and CRIU's line in another file: an older crun reads no other.
+        node.succeeds("install", options);
+        node.program("usr/bin/crun");
+        fs::write(node.path("usr/bin/crun"), "libcriu").unwrap();
+        node.succeeds("install", options);
+        assert!(node.path("etc/criu/default.conf").exists(), "{there:?}");
+        assert!(!node.path("etc/criu/runc.conf").exists(), "{there:?}");
+        fs::remove_dir_all(node.path("usr/bin")).unwrap();
+        node.succeeds("install", options);
+        node.succeeds("uninstall", options);
+        let mut left = paths(&node);
+        // The test itself may have made it.
+        left.retain(|path| *path != node.path("usr") || before.contains(path));
+        assert_eq!(left, before, "{there:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_in_use_or_that_cri_o_watches_stays() {
+    let node = NodeRoot::new();
+    node.succeeds("install", &[]);
+    node.write("usr/libexec/oci/mine", "");
+    node.succeeds("uninstall", &[]);
+    let left = node.files().into_keys().collect::<Vec<_>>();
+    assert_eq!(left, [node.path("usr/libexec/oci/mine")]);
+    assert!(!node.path("usr/libexec/oci/hooks.d").exists() && !node.path("etc").exists());
+
+    let node = NodeRoot::new();
+    node.succeeds("install", &[]);
+    node.program("usr/bin/crio");
+    node.succeeds("uninstall", &[]);
+    assert!(node.path("usr/share/containers/oci/hooks.d").is_dir());
+    assert!(!node.path("usr/libexec").exists());
+}
+
+/// Whatever a comment says, only an empty directory below the root is removed.
+#[test]
+fn a_record_that_names_other_places_removes_nothing_else() {
+    let node = NodeRoot::new();
+    node.succeeds("install", &[]);
+    let line = format!("action-script /{PROGRAM}\n");
+    let odd = ["/", "", "..", "/srv/../..", "/srv", "/link"];
+    let odd = odd.map(|path| format!("# premount made the directory {path}\n"));
+    let text = node.read("etc/criu/runc.conf");
+    let text = text.replace(&line, &(odd.concat() + &line));
+    node.write("etc/criu/runc.conf", &text);
+    node.write("srv/file", "");
+    fs::create_dir(node.path("target")).unwrap();
+    symlink("target", node.path("link")).unwrap();
+    node.succeeds("uninstall", &[]);
+    assert!(node.path("srv/file").exists() && node.path("target").is_dir());
+    assert!(fs::symlink_metadata(node.path("link")).is_ok());
+}
+
 #[test]
 fn uninstall_creates_nothing() {
     let node = NodeRoot::new();
