@@ -4,20 +4,29 @@
 #
 #   packages.sh DIRECTORY RELEASE TARGET CARGO-DEB CARGO-GENERATE-RPM
 #
-# The same sources and the same compiler give identical packages (except that the rpm keeps the times of
-# files that are older than the last commit).
+# The same sources and the same program give the same bytes, wherever, when and by whom they are packaged.
 set -eu
+umask 022
+export LC_ALL=C
 
-packages=$1
+packages=$(realpath -m "$1")
 release=$2
 target=$3
-cargo_deb=$4
-cargo_generate_rpm=$5
+cargo_deb=$(realpath "$4")
+cargo_generate_rpm=$(realpath "$5")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 architecture=${target%%-*}
+name=premount-$version-$architecture-linux
+program=target/$target/release/premount
 generated=target/generated
-# All files get the time of the last commit or, without a repository, of the sources.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}
+# All files get the time of the last commit or, without a repository, the date of the man page.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(
+    if [ -e .git ]; then
+        git log -1 --format=%ct
+    else
+        date -u -d "$(sed -n 's/^const DATE: &str = "\(.*\)";/\1/p' packaging/generate.rs)" +%s
+    fi
+)}
 export SOURCE_DATE_EPOCH
 
 rm -rf "$packages"
@@ -28,12 +37,20 @@ gzip -9nc "$generated/premount.8" >"$generated/premount.8.gz"
     --deb-revision "$release" --output "$packages/"
 packaging/deb/order.sh "$packages"/*.deb
 
-"$cargo_generate_rpm" --target "$target" --set-metadata "release = \"$release\"" --output "$packages/"
+# cargo-generate-rpm keeps the time of a file that is older than SOURCE_DATE_EPOCH: it gets copies.
+mkdir "$packages/rpm"
+cp -r --parents Cargo.toml src packaging docs hooks.d ./*.md LICENSE "$generated" "$program" "$packages/rpm"
+find "$packages/rpm" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+(
+    cd "$packages/rpm"
+    unset CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
+    "$cargo_generate_rpm" --target "$target" --set-metadata "release = \"$release\"" --output "$packages/"
+)
+rm -r "$packages/rpm"
 
 # The tarball: its contents are installed with `premount install`, as the README says.
-name=premount-$version-$architecture-linux
 mkdir -p "$packages/$name"
-cp "target/$target/release/premount" "$generated/premount.8" "$generated/premount.bash" \
+cp "$program" "$generated/premount.8" "$generated/premount.bash" \
     "$generated/_premount" "$generated/premount.fish" LICENSE README.md CHANGELOG.md SECURITY.md \
     "$packages/$name"
 cp -r docs hooks.d "$packages/$name"
@@ -46,7 +63,8 @@ rm -r "${packages:?}/$name"
 
 # The image's build context: podman build DIRECTORY/image
 mkdir "$packages/image"
-cp "target/$target/release/premount" packaging/Containerfile "$packages/image"
+cp "$program" packaging/Containerfile "$packages/image"
+find "$packages/image" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 
 cd "$packages"
 sha256sum ./*.deb ./*.rpm ./*.tar.gz | sed 's|\./||' >SHA256SUMS

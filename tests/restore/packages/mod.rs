@@ -5,6 +5,7 @@
 mod container_image;
 mod contents;
 mod machine;
+mod reproducible;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +17,6 @@ use crate::Test;
 use crate::enter::{NEXT_PACKAGES, PACKAGES, PREMOUNT, Root};
 use crate::host::{Host, Runtime, SOURCES, Trigger};
 
-pub use container_image::manifests;
 use contents::{checksums, documents, order};
 use machine::{
     SHARED, assert_same, criu_files, listing, names_premount, prepare_rpm, readme, shell, succeeds,
@@ -27,6 +27,14 @@ pub const HOOK: &str = "/usr/share/containers/oci/hooks.d/premount.json";
 
 /// The administrator's own lines.
 const OWN: &str = "# mine\nmanage-cgroups=ignore\n";
+
+/// A test that runs outside of the roots; its error is a reason why it can't.
+pub type Outside = (&'static str, fn() -> Result<(), String>);
+/// The tests that do.
+pub const OUTSIDE: [Outside; 2] = [
+    ("the_manifests_are_valid", container_image::manifests),
+    ("two_builds_are_the_same_bytes", reproducible::two_builds),
+];
 
 /// The tests of the packages.
 pub fn tests() -> Vec<Test> {
