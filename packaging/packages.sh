@@ -14,7 +14,10 @@ release=$2
 target=$3
 cargo_deb=$(realpath "$4")
 cargo_generate_rpm=$(realpath "$5")
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+field() {
+    sed -n "s/^$1 = \"\(.*\)\"/\1/p" Cargo.toml | head -n 1
+}
+version=$(field version)
 architecture=${target%%-*}
 name=premount-$version-$architecture-linux
 program=target/$target/release/premount
@@ -28,6 +31,12 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(
     fi
 )}
 export SOURCE_DATE_EPOCH
+created=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
+revision=
+if [ -e .git ]; then
+    revision=$(git rev-parse HEAD)
+    git diff --quiet HEAD || revision=$revision-dirty
+fi
 
 rm -rf "$packages"
 mkdir -p "$packages"
@@ -61,9 +70,22 @@ tar -c -C "$packages" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --grou
     --format=gnu "$name" | gzip -9n >"$packages/$name.tar.gz"
 rm -r "${packages:?}/$name"
 
-# The image's build context: podman build DIRECTORY/image
+# The image's build context: podman build DIRECTORY/image. What is not known is no label.
+label() {
+    if [ -n "$2" ]; then
+        echo "LABEL org.opencontainers.image.$1=\"$2\""
+    fi
+}
 mkdir "$packages/image"
 cp "$program" packaging/Containerfile "$packages/image"
+{
+    label version "$version"
+    label licenses "$(field license)"
+    label created "$created"
+    label revision "$revision"
+    label source "$(field repository)"
+    label url "$(field homepage)"
+} >>"$packages/image/Containerfile"
 find "$packages/image" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 
 cd "$packages"

@@ -73,7 +73,7 @@ impl<'a> Copy<'a> {
         copy
     }
 
-    fn run(&self, line: &str) {
+    fn run(&self, line: &str) -> String {
         let mut command = Command::new("/bin/sh");
         command.args(["-ec", line]).current_dir(&self.at);
         command.env_remove("SOURCE_DATE_EPOCH");
@@ -82,6 +82,7 @@ impl<'a> Copy<'a> {
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(output.status.success(), "{line}: {said}");
+        said.into_owned()
     }
 
     /// All packages, built after `before`, which is shell.
@@ -147,9 +148,21 @@ pub fn two_builds() -> Result<(), String> {
     let none: [&str; 0] = [];
     assert_eq!(differing(&built, &there.packages(elsewhere)), none);
 
+    // The image's context names the commit, and says whether something has changed since.
+    let labels = |files: &Files| {
+        let text = files[Path::new("image/Containerfile")].clone();
+        String::from_utf8(text).unwrap()
+    };
+    let commit = here.run("git rev-parse HEAD");
+    let revision = |said: &str| format!("revision=\"{}{said}\"\n", commit.trim());
+    assert!(labels(&built).contains(&revision("")), "{}", labels(&built));
+    assert!(labels(&built).contains("created=\"2026-01-02T03:04:05Z\""));
+
     // The time is that of the commit, and it is in every package.
     assert_eq!(here.time(), COMMITTED);
+    here.run("echo changed >>tests/README.md");
     let later = here.packages(&format!("SOURCE_DATE_EPOCH={}", COMMITTED + 60));
+    assert!(labels(&later).contains(&revision("-dirty")));
     let differ = differing(&built, &later);
     for kind in [".deb", ".rpm", ".tar.gz"] {
         let is_it = |name: &&str| name.ends_with(kind);
@@ -158,7 +171,8 @@ pub fn two_builds() -> Result<(), String> {
 
     // Without a repository it is the sources' own: a day.
     there.run("rm -r .git");
-    there.packages("");
+    let without = there.packages("");
+    assert!(!labels(&without).contains("revision"));
     assert_eq!(there.time() % (24 * 60 * 60), 0);
     Ok(())
 }
