@@ -8,7 +8,7 @@
 # make bench     measure what premount costs, and update docs/performance.md (the restores need root)
 # make profile   show where its instructions and system calls go
 # make demo      show restores that fail without premount and succeed with it (needs root)
-# make packages  build the packages in target/packages: deb, rpm, tarball, image context, checksums
+# make packages  build the packages in target/packages: deb, rpm, tarball, image context, SBOM, checksums
 # make deny      check the advisories, licences and sources of the dependencies
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -54,6 +54,7 @@ profile: tools
 
 .PHONY: packages
 packages: all $(CARGO_DEB) $(CARGO_GENERATE_RPM)
+	$(CARGO) build $(FLAGS) --example sbom
 	$(CARGO) run $(FLAGS) --example generate -- target/generated
 	packaging/packages.sh target/packages 1 $(HOST) $(CARGO_DEB) $(CARGO_GENERATE_RPM)
 

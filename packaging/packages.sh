@@ -41,6 +41,11 @@ fi
 rm -rf "$packages"
 mkdir -p "$packages"
 gzip -9nc "$generated/premount.8" >"$generated/premount.8.gz"
+# The software bill of materials. A pipe would hide that cargo has failed.
+cargo tree --locked --edges normal --target "$target" --no-dedupe --prefix depth --format '|{p}|{l}' \
+    >"$generated/tree"
+"target/$target/debug/examples/sbom" "$created" Cargo.lock <"$generated/tree" >"$generated/premount.cdx.json"
+cp "$generated/premount.cdx.json" "$packages/$name.cdx.json"
 
 "$cargo_deb" --no-build --no-strip --target "$target" -Z gz \
     --deb-revision "$release" --output "$packages/"
@@ -60,7 +65,7 @@ rm -r "$packages/rpm"
 # The tarball: its contents are installed with `premount install`, as the README says.
 mkdir -p "$packages/$name"
 cp "$program" "$generated/premount.8" "$generated/premount.bash" \
-    "$generated/_premount" "$generated/premount.fish" LICENSE README.md CHANGELOG.md SECURITY.md \
+    "$generated/_premount" "$generated/premount.fish" "$generated/premount.cdx.json" LICENSE README.md CHANGELOG.md SECURITY.md \
     "$packages/$name"
 cp -r docs hooks.d "$packages/$name"
 mkdir "$packages/$name/criu"
@@ -77,7 +82,7 @@ label() {
     fi
 }
 mkdir "$packages/image"
-cp "$program" packaging/Containerfile "$packages/image"
+cp "$program" "$generated/premount.cdx.json" packaging/Containerfile "$packages/image"
 {
     label version "$version"
     label licenses "$(field license)"
@@ -89,4 +94,4 @@ cp "$program" packaging/Containerfile "$packages/image"
 find "$packages/image" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 
 cd "$packages"
-sha256sum ./*.deb ./*.rpm ./*.tar.gz | sed 's|\./||' >SHA256SUMS
+sha256sum ./*.deb ./*.rpm ./*.tar.gz ./*.cdx.json | sed 's|\./||' >SHA256SUMS

@@ -65,7 +65,7 @@ impl<'a> Copy<'a> {
         let built = tools.of_target();
         copy.run(&format!(
             "to=$PWD && cd {sources} && cp -r {SOURCES} \"$to\" && cp -r target/generated \"$to\"/target && \
-             cd {built} && cp --parents release/premount \"$to\"/target/{triple}",
+             cd {built} && cp --parents release/premount debug/examples/sbom \"$to\"/target/{triple}",
             sources = sources.display(),
             built = built.display(),
             triple = tools.triple(),
@@ -141,7 +141,14 @@ pub fn two_builds() -> Result<(), String> {
     here.run(COMMIT);
     there.run(COMMIT);
     let built = here.packages("");
-    for kind in [".deb", ".rpm", ".tar.gz", "SHA256SUMS", "image/premount"] {
+    for kind in [
+        ".deb",
+        ".rpm",
+        ".tar.gz",
+        "linux.cdx.json",
+        "SHA256SUMS",
+        "image/premount",
+    ] {
         let is_it = |path: &PathBuf| path.to_string_lossy().ends_with(kind);
         assert_eq!(built.keys().filter(|path| is_it(path)).count(), 1, "{kind}");
     }
@@ -164,7 +171,7 @@ pub fn two_builds() -> Result<(), String> {
     let later = here.packages(&format!("SOURCE_DATE_EPOCH={}", COMMITTED + 60));
     assert!(labels(&later).contains(&revision("-dirty")));
     let differ = differing(&built, &later);
-    for kind in [".deb", ".rpm", ".tar.gz"] {
+    for kind in [".deb", ".rpm", ".tar.gz", "linux.cdx.json"] {
         let is_it = |name: &&str| name.ends_with(kind);
         assert!(differ.iter().any(is_it), "{kind}: {differ:?}");
     }
