@@ -8,7 +8,7 @@
 # make bench     measure what premount costs, and update docs/performance.md (the restores need root)
 # make profile   show where its instructions and system calls go
 # make demo      show restores that fail without premount and succeed with it (needs root)
-# make packages  build the packages in target/packages: deb, rpm, tarball, image context, checksums
+# make packages  build the packages in target/packages: deb, rpm, tarball, image context, SBOM, checksums
 # make deny      check the advisories, licences and sources of the dependencies
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -16,6 +16,8 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # program relocates itself at every start (docs/performance.md; docs/security.md says what that gives up).
 # This needs an explicit target: without one the flags would apply to build scripts and procedural macros too.
 STATIC := -C target-feature=+crt-static -C relocation-model=static
+# Panics name the sources of dependencies by the same path wherever cargo keeps them.
+REMAPPED := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 CARGO = RUSTFLAGS="$(STATIC)" RUSTDOCFLAGS="$(STATIC)" cargo
 FLAGS = --locked --target $(HOST)
 ROOTS := target/e2e
@@ -26,13 +28,15 @@ VALIDATOR := target/tools/kubernetes-validate-1.37.0/bin/kubernetes-validate
 
 .PHONY: all
 all: tools
-	$(CARGO) build --release $(FLAGS)
+	RUSTFLAGS="$(STATIC) $(REMAPPED)" cargo build --release $(FLAGS)
 
 # The release build, which tests/cost.rs measures.
 RELEASE := $(CURDIR)/target/$(HOST)/release/premount
 .PHONY: test
 test: all roots next-packages $(VALIDATOR)
-	PREMOUNT_RELEASE_BINARY=$(RELEASE) PREMOUNT_VALIDATOR=$(VALIDATOR) $(CARGO) test $(FLAGS)
+	PREMOUNT_RELEASE_BINARY=$(RELEASE) PREMOUNT_VALIDATOR=$(VALIDATOR) \
+		PREMOUNT_CARGO_DEB=$(CURDIR)/$(CARGO_DEB) \
+		PREMOUNT_CARGO_GENERATE_RPM=$(CURDIR)/$(CARGO_GENERATE_RPM) $(CARGO) test $(FLAGS)
 
 # The benchmarks keep their files in memory if they can: disks vary more than memory.
 BENCH = TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo /tmp) $(CARGO) bench $(FLAGS)
@@ -50,6 +54,7 @@ profile: tools
 
 .PHONY: packages
 packages: all $(CARGO_DEB) $(CARGO_GENERATE_RPM)
+	$(CARGO) build $(FLAGS) --example sbom
 	$(CARGO) run $(FLAGS) --example generate -- target/generated
 	packaging/packages.sh target/packages 1 $(HOST) $(CARGO_DEB) $(CARGO_GENERATE_RPM)
 

@@ -15,6 +15,8 @@ use crate::enter::{self, PREMOUNT, Root, With};
 
 const DAEMONSET: &str = include_str!("../../../packaging/kubernetes/daemonset.yaml");
 
+const INSTALL: &str = include_str!("../../../docs/install.md");
+
 /// A directory that looks like a node's root.
 const NODE: &str = "/w/node";
 
@@ -29,6 +31,8 @@ pub fn tests() -> Vec<Test> {
     };
     vec![
         test("installs_on_the_root_that_is_mounted", entry_point),
+        test("says_what_it_is_and_what_it_was_made_from", labels),
+        test("is_the_same_if_it_is_built_again", built_again),
         test(
             "as_the_daemonset_runs_it_installs_and_uninstalls",
             daemonset,
@@ -69,6 +73,68 @@ fn entry_point() {
     succeeds(&format!("{PREMOUNT} status"));
     succeeds(remove);
     assert_same(&before, &SHARED[..4]);
+}
+
+/// The labels of the image, by their names after `org.opencontainers.image.`.
+fn of_the_image() -> BTreeMap<String, String> {
+    let said = succeeds("podman inspect --format '{{json .Labels}}' premount");
+    let labels: BTreeMap<String, String> = serde_json::from_str(&said).unwrap();
+    let named = labels.into_iter().filter_map(|(name, value)| {
+        let name = name.strip_prefix("org.opencontainers.image.")?;
+        Some((name.to_owned(), value))
+    });
+    named.collect()
+}
+
+fn labels() {
+    configure();
+    succeeds(readme("By a container").0[0]);
+    let mut labels = of_the_image();
+    let mut label = |name: &str| labels.remove(name);
+    for (name, value) in [
+        ("title", env!("CARGO_PKG_NAME")),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("licenses", env!("CARGO_PKG_LICENSE")),
+        // These two only if Cargo.toml has them.
+        ("source", env!("CARGO_PKG_REPOSITORY")),
+        ("url", env!("CARGO_PKG_HOMEPAGE")),
+    ] {
+        assert_eq!(label(name).unwrap_or_default(), value, "{name}");
+    }
+    let described = label("description").expect("a description");
+    assert!(described.contains("CRIU"), "{described}");
+    let created = label("created").expect("when it was created");
+    let time = succeeds(&format!("date -u -d {created} +%Y-%m-%dT%H:%M:%SZ"));
+    assert_eq!(time.trim(), created);
+    if let Some(revision) = label("revision") {
+        let commit = revision.trim_end_matches("-dirty");
+        let is_hash = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_hash, "{revision}");
+    }
+    assert_eq!(labels, BTreeMap::new(), "labels that nobody expects");
+}
+
+/// With a time of its own, as docs/install.md says, and from files that have another time.
+fn built_again() {
+    const BUILD: &str = "podman build --no-cache --tag premount target/packages/image";
+    configure();
+    assert!(
+        INSTALL.contains("podman build --timestamp TIME"),
+        "the page"
+    );
+    let id = |line: &str| {
+        succeeds("touch target/packages/image/*");
+        succeeds(line);
+        succeeds("podman inspect --format '{{.Id}}' premount")
+    };
+    succeeds(BUILD);
+    let created = &of_the_image()["created"];
+    let time = succeeds(&format!("date -d {created} +%s"));
+    let again = BUILD.replace("build", &format!("build --timestamp {}", time.trim()));
+    let first = id(&again);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(id(&again), first);
+    assert_ne!(id(BUILD), first, "without it, the time is in the image");
 }
 
 /// A list of the DaemonSet's, which is written as JSON.

@@ -5,6 +5,8 @@
 mod container_image;
 mod contents;
 mod machine;
+mod reproducible;
+mod sbom;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +18,6 @@ use crate::Test;
 use crate::enter::{NEXT_PACKAGES, PACKAGES, PREMOUNT, Root};
 use crate::host::{Host, Runtime, SOURCES, Trigger};
 
-pub use container_image::manifests;
 use contents::{checksums, documents, order};
 use machine::{
     SHARED, assert_same, criu_files, listing, names_premount, prepare_rpm, readme, shell, succeeds,
@@ -27,6 +28,15 @@ pub const HOOK: &str = "/usr/share/containers/oci/hooks.d/premount.json";
 
 /// The administrator's own lines.
 const OWN: &str = "# mine\nmanage-cgroups=ignore\n";
+
+/// A test that runs outside of the roots; its error is a reason why it can't.
+pub type Outside = (&'static str, fn() -> Result<(), String>);
+/// The tests that do.
+pub const OUTSIDE: [Outside; 3] = [
+    ("the_manifests_are_valid", container_image::manifests),
+    ("two_builds_are_the_same_bytes", reproducible::two_builds),
+    ("the_sbom_is_complete", sbom::complete),
+];
 
 /// The tests of the packages.
 pub fn tests() -> Vec<Test> {
@@ -51,7 +61,7 @@ pub fn tests() -> Vec<Test> {
             }));
         }
     }
-    let more: [(&str, fn()); 8] = [
+    let more: [(&str, fn()); 9] = [
         ("the_program_comes_first_and_goes_last", order),
         ("deb::leaves_nothing_on_a_bare_machine", bare),
         ("deb::an_upgrade_keeps_the_lines", deb_upgrade),
@@ -60,6 +70,7 @@ pub fn tests() -> Vec<Test> {
         ("rpm::an_upgrade_keeps_the_lines", rpm_upgrade),
         ("the_checksums_are_those_of_the_packages", checksums),
         ("the_page_and_the_completions_are_sound", documents),
+        ("the_sbom_is_in_all_of_them", sbom::everywhere),
     ];
     for (name, body) in more {
         let name = format!("packages::{name}");
