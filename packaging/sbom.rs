@@ -8,6 +8,9 @@
 //! also list what only the features that tests need bring in.) What ends up in the program is "required", what
 //! only writes code for it, that is a procedural macro and its dependencies, is "excluded".
 
+// A JSON object takes a new key by its index.
+#![allow(clippy::indexing_slicing)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::{Read, Write};
