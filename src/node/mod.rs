@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod install;
 pub mod overrides;
 pub mod pattern;
+pub mod place;
 pub mod programs;
 pub mod scripts;
 pub mod status;
@@ -95,8 +96,10 @@ pub struct Node {
     pub files: Files,
     /// The program's path.
     pub program: PathBuf,
-    /// The directory to install the hook in; if `None`, [`hooks::DIRECTORY`].
-    pub hooks_directory: Option<PathBuf>,
+    /// The directory to install the hook in.
+    pub hooks_directory: PathBuf,
+    /// Whether the command line names that directory.
+    pub is_hooks_directory_given: bool,
 }
 
 impl Node {
@@ -106,7 +109,11 @@ impl Node {
     ///
     /// A path is unusable, or the root directory cannot be read.
     pub fn new(place: &Place) -> Result<Self, Error> {
-        let program = place.program.clone();
+        let files = Files::new(&place.root)?;
+        let program = match &place.program {
+            Some(program) => program.clone(),
+            None => place::program(&files)?,
+        };
         if !criu::accepts_path(&program) {
             return Err(Error::invalid(
                 &program,
@@ -130,10 +137,15 @@ impl Node {
                 "contains a control character, so CRIU's configuration files cannot name it";
             return Err(Error::invalid(directory, "", reason));
         }
+        let hooks_directory = match &place.hooks_dir {
+            Some(directory) => directory.clone(),
+            None => place::hooks_directory(&files, &program)?,
+        };
         Ok(Self {
-            files: Files::new(&place.root)?,
+            files,
             program,
-            hooks_directory: place.hooks_dir.clone(),
+            hooks_directory,
+            is_hooks_directory_given: place.hooks_dir.is_some(),
         })
     }
 
@@ -150,12 +162,8 @@ impl Node {
         // An uninstall always searches these two. It also searches the engines' directories, but those may
         // have changed by then.
         let searched = [hooks::DIRECTORY, hooks::ADMIN_DIRECTORY].map(Path::new);
-        let elsewhere = self
-            .hooks_directory
-            .as_deref()
-            .filter(|it| !searched.contains(it));
-        if let Some(directory) = elsewhere {
-            options.extend([OsStr::new("--hooks-dir"), directory.as_os_str()]);
+        if !searched.contains(&self.hooks_directory.as_path()) {
+            options.extend([OsStr::new("--hooks-dir"), self.hooks_directory.as_os_str()]);
         }
         options
     }
@@ -217,9 +225,8 @@ impl Node {
     pub fn hook_directories(&self, engines: &[Engine]) -> Vec<PathBuf> {
         let standard = [hooks::DIRECTORY, hooks::ADMIN_DIRECTORY].map(PathBuf::from);
         let engine_directories = engines.iter().flat_map(|it| it.hook_directories.iter());
-        let mut all: Vec<PathBuf> = self
-            .hooks_directory
-            .iter()
+        let mut all: Vec<PathBuf> = [&self.hooks_directory]
+            .into_iter()
             .chain(engine_directories)
             .cloned()
             .collect();

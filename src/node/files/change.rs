@@ -53,6 +53,22 @@ impl Files {
         Ok(())
     }
 
+    /// Whether a file cannot be written because the file system is read-only.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be resolved.
+    pub fn is_read_only(&self, path: &Path) -> Result<bool, Error> {
+        let read_only = |error: &Error| {
+            let Error::Unchangeable { errno, .. } = error else {
+                return false;
+            };
+            *errno == Errno::EROFS
+        };
+        self.host_path(path)?;
+        Ok(self.check_replace(path).is_err_and(|it| read_only(&it)))
+    }
+
     /// Checks whether [`Files::remove`] could remove a file.
     ///
     /// # Errors
