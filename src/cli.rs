@@ -108,7 +108,7 @@ pub struct Install {
     /// What to change there.
     #[command(flatten)]
     pub change: Changing,
-    /// Wait for SIGTERM or SIGINT, then uninstall; for a DaemonSet
+    /// Wait for SIGTERM or SIGINT, then uninstall, unless another premount stays there, too; for a DaemonSet
     #[arg(long, conflicts_with = "dry_run")]
     pub stay: bool,
 }

@@ -21,6 +21,7 @@ pub mod scripts;
 pub mod status;
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,8 @@ use files::Files;
 /// premount's file name, wherever it is installed.
 const NAME: &str = "premount";
 
-/// Installs premount on a node; with `--stay`, uninstalls it on SIGTERM or SIGINT.
+/// Installs premount on a node; with `--stay`, uninstalls it on SIGTERM or SIGINT, unless another one stays
+/// there, too: in an update of a DaemonSet, the new pod has installed before the old one ends.
 ///
 /// # Errors
 ///
@@ -43,7 +45,12 @@ const NAME: &str = "premount";
 pub fn install(options: &cli::Install) -> Result<(), Error> {
     let node = Node::new(&options.place)?;
     let signals = options.stay.then(block_signals).transpose()?;
-    let installed = node.change(&options.change, true);
+    let mut held = None;
+    let task = match &signals {
+        Some(_) => Task::InstallAndHold(&mut held),
+        None => Task::Install,
+    };
+    let installed = node.change(&options.change, task);
     let (Some(signals), Ok(()) | Err(Error::ReportFailed { .. })) = (signals, &installed) else {
         return installed;
     };
@@ -52,7 +59,8 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
         operation: "sigwait",
         errno,
     })?;
-    match node.change(&options.change, false) {
+    drop(held);
+    match node.change(&options.change, Task::UninstallUnlessHeld) {
         Ok(()) | Err(Error::ReportFailed { .. }) if installed.is_err() => installed,
         uninstalled => uninstalled,
     }
@@ -64,7 +72,7 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
 ///
 /// The same as [`install()`].
 pub fn uninstall(options: &cli::Uninstall) -> Result<(), Error> {
-    Node::new(&options.place)?.change(&options.change, false)
+    Node::new(&options.place)?.change(&options.change, Task::Uninstall)
 }
 
 /// Inspects premount's installation on a node.
@@ -87,6 +95,16 @@ fn block_signals() -> Result<SigSet, Error> {
             operation: "sigprocmask",
             errno,
         })
+}
+
+/// What to do with a node.
+enum Task<'a> {
+    Install,
+    /// Also mark the program as in use, as long as this file is open.
+    InstallAndHold(&'a mut Option<File>),
+    Uninstall,
+    /// Uninstall, unless another process has marked the program as in use.
+    UninstallUnlessHeld,
 }
 
 /// A node, and where premount belongs on it.
@@ -170,7 +188,8 @@ impl Node {
 
     /// Installs or uninstalls, holding a lock, and reports each step. Carries on if a step cannot be
     /// reported: half an installation is useless.
-    fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
+    fn change(&self, how: &Changing, task: Task<'_>) -> Result<(), Error> {
+        let install = matches!(task, Task::Install | Task::InstallAndHold(_));
         let steps = |made: &[PathBuf]| {
             if install {
                 install::install_steps(self, how.criu_only, made)
@@ -201,6 +220,10 @@ impl Node {
             Some(found) if found.is_directory => Some(self.files.lock(directory)?),
             _ => None,
         };
+        // Under the lock, so that no other premount installs and marks it between this look and the removal.
+        if matches!(task, Task::UninstallUnlessHeld) && self.files.is_held(&self.program)? {
+            return output::line("another premount stays on this node: nothing is removed");
+        }
         let mut changed = false;
         let mut reported = Ok(());
         for step in steps(&made)? {
@@ -208,6 +231,9 @@ impl Node {
                 changed = true;
                 reported = reported.and(output::line(&step.done()));
             }
+        }
+        if let Task::InstallAndHold(held) = task {
+            *held = self.files.hold(&self.program)?;
         }
         if !changed {
             reported = output::line("nothing to do");
