@@ -65,7 +65,8 @@ pub enum Command {
     /// Copies the program, then the hook for CRI-O and Podman, then adds an "action-script" line to
     /// CRIU's configuration: to runc.conf, and to crun.conf if there is one (otherwise crun reads
     /// runc.conf); or to default.conf alone if the node's crun or CRIU is too old to read those. Other
-    /// lines in these files are kept. If it is interrupted, the node still restores, and running it again
+    /// lines in these files are kept. Where /usr is read-only, it uses other directories, and makes CRI-O
+    /// read hooks from there: restart CRI-O then. If it is interrupted, the node still restores, and running it again
     /// completes the installation.
     Install(Install),
     /// Remove premount from the node: CRIU's lines first, then the hook, then the program
@@ -107,7 +108,7 @@ pub struct Install {
     /// What to change there.
     #[command(flatten)]
     pub change: Changing,
-    /// Wait for SIGTERM or SIGINT, then uninstall; for a DaemonSet
+    /// Wait for SIGTERM or SIGINT, then uninstall, unless another premount stays there, too; for a DaemonSet
     #[arg(long, conflicts_with = "dry_run")]
     pub stay: bool,
 }
@@ -154,12 +155,14 @@ pub struct Place {
     /// Root directory of the node, or of a node image
     #[arg(long, value_name = "DIR", default_value = "/", value_parser = path())]
     pub root: PathBuf,
-    /// Directory for the hook [default: /usr/share/containers/oci/hooks.d]
+    /// Directory for the hook [default: /usr/share/containers/oci/hooks.d or, where that is read-only,
+    /// /etc/containers/oci/hooks.d]
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub hooks_dir: Option<PathBuf>,
-    /// Path of the program on the node
-    #[arg(long, value_name = "PATH", default_value = PROGRAM, value_parser = path())]
-    pub program: PathBuf,
+    /// Path of the program on the node [default: /usr/libexec/oci/hooks.d/premount or, where that is
+    /// read-only, /opt/premount/bin/premount, or else /var/lib/premount/bin/premount]
+    #[arg(long, value_name = "PATH", value_parser = path())]
+    pub program: Option<PathBuf>,
 }
 
 /// What to change on a node.

@@ -81,8 +81,7 @@ impl NodeStatus {
     /// How to fix a hook that is premount's.
     fn remedy(&self, node: &Node, directory: &Path, hook: &FoundHook) -> String {
         let path = shown(&hook.path);
-        let default = Path::new(hooks::DIRECTORY);
-        let is_installed = node.hooks_directory.as_deref().unwrap_or(default) == directory;
+        let is_installed = node.hooks_directory == directory;
         if !hook.has_own_name() {
             match &hook.program {
                 Some(program) if *program == self.program => {

@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, shown};
 use crate::input;
+use crate::node::engines::Engine;
 use crate::node::files::FileInfo;
 use crate::node::programs::{self, Runtime};
-use crate::node::{Node, criu, engines, hooks, overrides, scripts};
+use crate::node::{Node, criu, engines, hooks, overrides, place, scripts};
 
 /// Maximum size of the program, in bytes.
 const MAX_PROGRAM_SIZE: usize = 64 << 20;
@@ -87,7 +88,9 @@ impl Step {
             },
             Self::Remove(path) | Self::RemoveEmpty(path) => (remove, path),
         };
-        format!("{verb} {}", shown(path))
+        let is_cri_o = path == Path::new(place::CRI_O_DROP_IN);
+        let then = if is_cri_o { ": restart CRI-O" } else { "" };
+        format!("{verb} {}{then}", shown(path))
     }
 }
 
@@ -114,16 +117,12 @@ pub fn install_steps(node: &Node, criu_only: bool, made: &[PathBuf]) -> Result<V
         }
     } else {
         let this_program = input::read_file(Path::new("/proc/self/exe"), MAX_PROGRAM_SIZE)?;
-        let directory = node
-            .hooks_directory
-            .clone()
-            .unwrap_or_else(|| hooks::DIRECTORY.into());
         let hook = hooks::json_for(&node.program).into_bytes();
         // CRI-O skips a hook whose program is missing, until the hook's file is written again.
         let mut is_skipped = false;
         for (path, content, mode) in [
             (node.program.clone(), this_program, 0o755),
-            (directory.join(hooks::FILE_NAME), hook, 0o644),
+            (node.hooks_directory.join(hooks::FILE_NAME), hook, 0o644),
         ] {
             let is_there = is_installed(node, &path, &content, mode)?;
             if is_skipped || !is_there {
@@ -137,7 +136,11 @@ pub fn install_steps(node: &Node, criu_only: bool, made: &[PathBuf]) -> Result<V
             }
         }
     }
-    let required = required_files(node)?;
+    let engines = engines::find(&node.files)?;
+    if !criu_only {
+        steps.extend(place::drop_in_step(node, &engines)?);
+    }
+    let required = required_files(node, &engines)?;
     let mut all_made = made.to_owned();
     for path in CRIU_FILES.map(Path::new) {
         let text = node.files.read(path, criu::MAX_SIZE)?.unwrap_or_default();
@@ -219,15 +222,14 @@ fn is_installed(node: &Node, path: &Path, content: &[u8], mode: u32) -> Result<b
 
 /// The files that have to name the action script on this node. Never creates crun.conf: if it does not exist,
 /// crun makes CRIU read runc.conf, and a new crun.conf would hide that.
-fn required_files(node: &Node) -> Result<Vec<PathBuf>, Error> {
+fn required_files(node: &Node, engines: &[Engine]) -> Result<Vec<PathBuf>, Error> {
     let default = node
         .files
         .read(Path::new(criu::DEFAULT), criu::MAX_SIZE)?
         .unwrap_or_default();
     let by_administrator = criu::action_scripts(&default).contains(&node.program)
         && criu::strip_installed(&default, &node.program).is_none();
-    let engines = engines::find(&node.files)?;
-    let runtimes = programs::runtimes(&node.files, &engines::runtimes_of(&engines))?;
+    let runtimes = programs::runtimes(&node.files, &engines::runtimes_of(engines))?;
     if by_administrator || runtimes.iter().any(Runtime::reads_only_default) {
         return Ok(vec![criu::DEFAULT.into()]);
     }
@@ -298,6 +300,9 @@ pub fn uninstall_steps(node: &Node, criu_only: bool) -> Result<Vec<Step>, Error>
                 steps.push(Step::Remove(hook.path));
             }
         }
+    }
+    if !criu_only && place::has_own_drop_in(node)? {
+        steps.push(Step::Remove(place::CRI_O_DROP_IN.into()));
     }
     let program = node.files.find(&node.program)?;
     if !criu_only && program.is_some_and(|it| it.is_file) {

@@ -15,11 +15,13 @@ pub mod hooks;
 pub mod install;
 pub mod overrides;
 pub mod pattern;
+pub mod place;
 pub mod programs;
 pub mod scripts;
 pub mod status;
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +36,8 @@ use files::Files;
 /// premount's file name, wherever it is installed.
 const NAME: &str = "premount";
 
-/// Installs premount on a node; with `--stay`, uninstalls it on SIGTERM or SIGINT.
+/// Installs premount on a node; with `--stay`, uninstalls it on SIGTERM or SIGINT, unless another one stays
+/// there, too: in an update of a DaemonSet, the new pod has installed before the old one ends.
 ///
 /// # Errors
 ///
@@ -42,7 +45,12 @@ const NAME: &str = "premount";
 pub fn install(options: &cli::Install) -> Result<(), Error> {
     let node = Node::new(&options.place)?;
     let signals = options.stay.then(block_signals).transpose()?;
-    let installed = node.change(&options.change, true);
+    let mut held = None;
+    let task = match &signals {
+        Some(_) => Task::InstallAndHold(&mut held),
+        None => Task::Install,
+    };
+    let installed = node.change(&options.change, task);
     let (Some(signals), Ok(()) | Err(Error::ReportFailed { .. })) = (signals, &installed) else {
         return installed;
     };
@@ -51,7 +59,8 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
         operation: "sigwait",
         errno,
     })?;
-    match node.change(&options.change, false) {
+    drop(held);
+    match node.change(&options.change, Task::UninstallUnlessHeld) {
         Ok(()) | Err(Error::ReportFailed { .. }) if installed.is_err() => installed,
         uninstalled => uninstalled,
     }
@@ -63,7 +72,7 @@ pub fn install(options: &cli::Install) -> Result<(), Error> {
 ///
 /// The same as [`install()`].
 pub fn uninstall(options: &cli::Uninstall) -> Result<(), Error> {
-    Node::new(&options.place)?.change(&options.change, false)
+    Node::new(&options.place)?.change(&options.change, Task::Uninstall)
 }
 
 /// Inspects premount's installation on a node.
@@ -88,6 +97,16 @@ fn block_signals() -> Result<SigSet, Error> {
         })
 }
 
+/// What to do with a node.
+enum Task<'a> {
+    Install,
+    /// Also mark the program as in use, as long as this file is open.
+    InstallAndHold(&'a mut Option<File>),
+    Uninstall,
+    /// Uninstall, unless another process has marked the program as in use.
+    UninstallUnlessHeld,
+}
+
 /// A node, and where premount belongs on it.
 #[derive(Debug)]
 pub struct Node {
@@ -95,8 +114,10 @@ pub struct Node {
     pub files: Files,
     /// The program's path.
     pub program: PathBuf,
-    /// The directory to install the hook in; if `None`, [`hooks::DIRECTORY`].
-    pub hooks_directory: Option<PathBuf>,
+    /// The directory to install the hook in.
+    pub hooks_directory: PathBuf,
+    /// Whether the command line names that directory.
+    pub is_hooks_directory_given: bool,
 }
 
 impl Node {
@@ -106,7 +127,11 @@ impl Node {
     ///
     /// A path is unusable, or the root directory cannot be read.
     pub fn new(place: &Place) -> Result<Self, Error> {
-        let program = place.program.clone();
+        let files = Files::new(&place.root)?;
+        let program = match &place.program {
+            Some(program) => program.clone(),
+            None => place::program(&files)?,
+        };
         if !criu::accepts_path(&program) {
             return Err(Error::invalid(
                 &program,
@@ -130,10 +155,15 @@ impl Node {
                 "contains a control character, so CRIU's configuration files cannot name it";
             return Err(Error::invalid(directory, "", reason));
         }
+        let hooks_directory = match &place.hooks_dir {
+            Some(directory) => directory.clone(),
+            None => place::hooks_directory(&files, &program)?,
+        };
         Ok(Self {
-            files: Files::new(&place.root)?,
+            files,
             program,
-            hooks_directory: place.hooks_dir.clone(),
+            hooks_directory,
+            is_hooks_directory_given: place.hooks_dir.is_some(),
         })
     }
 
@@ -150,19 +180,16 @@ impl Node {
         // An uninstall always searches these two. It also searches the engines' directories, but those may
         // have changed by then.
         let searched = [hooks::DIRECTORY, hooks::ADMIN_DIRECTORY].map(Path::new);
-        let elsewhere = self
-            .hooks_directory
-            .as_deref()
-            .filter(|it| !searched.contains(it));
-        if let Some(directory) = elsewhere {
-            options.extend([OsStr::new("--hooks-dir"), directory.as_os_str()]);
+        if !searched.contains(&self.hooks_directory.as_path()) {
+            options.extend([OsStr::new("--hooks-dir"), self.hooks_directory.as_os_str()]);
         }
         options
     }
 
     /// Installs or uninstalls, holding a lock, and reports each step. Carries on if a step cannot be
     /// reported: half an installation is useless.
-    fn change(&self, how: &Changing, install: bool) -> Result<(), Error> {
+    fn change(&self, how: &Changing, task: Task<'_>) -> Result<(), Error> {
+        let install = matches!(task, Task::Install | Task::InstallAndHold(_));
         let steps = |made: &[PathBuf]| {
             if install {
                 install::install_steps(self, how.criu_only, made)
@@ -193,6 +220,10 @@ impl Node {
             Some(found) if found.is_directory => Some(self.files.lock(directory)?),
             _ => None,
         };
+        // Under the lock, so that no other premount installs and marks it between this look and the removal.
+        if matches!(task, Task::UninstallUnlessHeld) && self.files.is_held(&self.program)? {
+            return output::line("another premount stays on this node: nothing is removed");
+        }
         let mut changed = false;
         let mut reported = Ok(());
         for step in steps(&made)? {
@@ -200,6 +231,9 @@ impl Node {
                 changed = true;
                 reported = reported.and(output::line(&step.done()));
             }
+        }
+        if let Task::InstallAndHold(held) = task {
+            *held = self.files.hold(&self.program)?;
         }
         if !changed {
             reported = output::line("nothing to do");
@@ -217,9 +251,8 @@ impl Node {
     pub fn hook_directories(&self, engines: &[Engine]) -> Vec<PathBuf> {
         let standard = [hooks::DIRECTORY, hooks::ADMIN_DIRECTORY].map(PathBuf::from);
         let engine_directories = engines.iter().flat_map(|it| it.hook_directories.iter());
-        let mut all: Vec<PathBuf> = self
-            .hooks_directory
-            .iter()
+        let mut all: Vec<PathBuf> = [&self.hooks_directory]
+            .into_iter()
             .chain(engine_directories)
             .cloned()
             .collect();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::Test;
 use crate::common::{self, Ended};
 use crate::enter::{PREMOUNT, Root};
-use crate::host::{BUNDLE, Host, Runtime, SOURCES, Trigger};
+use crate::host::{BUNDLE, Host, Runtime, SOURCES, Trigger, tool};
 
 /// Where somebody has downloaded it to.
 const DOWNLOADED: &str = "/w/premount";
@@ -33,7 +33,13 @@ pub fn tests() -> Vec<Test> {
                 "{}::on_a_node::one_command_puts_it_in_force",
                 runtime.name()
             );
-            tests.push(Test::new(root, &name, move || in_force(root, runtime)));
+            tests.push(Test::new(root, &name, move || {
+                in_force(root, runtime, false);
+            }));
+            let name = format!("{}::on_a_node::with_a_read_only_usr_too", runtime.name());
+            tests.push(Test::new(root, &name, move || {
+                in_force(root, runtime, true);
+            }));
             let name = format!(
                 "{}::on_a_node::the_journal_has_what_was_made",
                 runtime.name()
@@ -121,8 +127,16 @@ fn fails(host: &Host) {
     );
 }
 
-fn in_force(root: Root, runtime: Runtime) {
+fn in_force(root: Root, runtime: Runtime, usr_is_read_only: bool) {
     download();
+    let program = if usr_is_read_only {
+        tool("mount", &["--bind", "/usr", "/usr"]);
+        tool("mount", &["-o", "remount,bind,ro", "/usr"]);
+        fs::create_dir("/usr/probe").expect_err("a read-only /usr");
+        "/opt/premount/bin/premount"
+    } else {
+        PREMOUNT
+    };
     let mut host = Host::new(root, runtime);
     let counted = start(&mut host);
     fails(&host);
@@ -143,6 +157,7 @@ fn in_force(root: Root, runtime: Runtime) {
         .find(|line| line.starts_with(&named))
         .expect(&said);
     assert!(line.contains(": action script in /etc/criu/"), "{said}");
+    assert!(Path::new(program).is_file(), "{said}");
     empty_source();
     host.restore()
         .unwrap_or_else(|log| panic!("the restore with premount: {log}"));
@@ -151,7 +166,7 @@ fn in_force(root: Root, runtime: Runtime) {
     host.delete();
 
     succeeds(&["uninstall"]);
-    assert!(!Path::new(PREMOUNT).exists());
+    assert!(!Path::new(program).exists() && !Path::new("/opt/premount").exists());
     let left: Vec<_> = [RUNC, CRUN, DEFAULT].map(|path| fs::read(path).ok()).into();
     assert_eq!(left, mine, "what an administrator wrote");
     // As without premount: it fails, and not for a script that isn't there.

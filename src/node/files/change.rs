@@ -53,6 +53,22 @@ impl Files {
         Ok(())
     }
 
+    /// Whether a file cannot be written because the file system is read-only.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be resolved.
+    pub fn is_read_only(&self, path: &Path) -> Result<bool, Error> {
+        let read_only = |error: &Error| {
+            let Error::Unchangeable { errno, .. } = error else {
+                return false;
+            };
+            *errno == Errno::EROFS
+        };
+        self.host_path(path)?;
+        Ok(self.check_replace(path).is_err_and(|it| read_only(&it)))
+    }
+
     /// Checks whether [`Files::remove`] could remove a file.
     ///
     /// # Errors
@@ -78,6 +94,42 @@ impl Files {
         flock(&file, FlockOperation::LockExclusive)
             .map_err(|errno| unchangeable(&host, "flock", &errno.into()))?;
         Ok(file)
+    }
+
+    /// Marks a file as in use by this process, until the returned file is closed. `None` if it is missing, or if
+    /// somebody keeps others from marking it: waiting for them would never end.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened or locked.
+    pub fn hold(&self, path: &Path) -> Result<Option<File>, Error> {
+        self.lock_file(path, FlockOperation::NonBlockingLockShared)
+    }
+
+    /// Whether another process has marked a file as in use.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened or locked.
+    pub fn is_held(&self, path: &Path) -> Result<bool, Error> {
+        if self.find(path)?.is_none_or(|found| !found.is_file) {
+            return Ok(false);
+        }
+        let alone = self.lock_file(path, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(alone.is_none())
+    }
+
+    fn lock_file(&self, path: &Path, how: FlockOperation) -> Result<Option<File>, Error> {
+        if self.find(path)?.is_none_or(|found| !found.is_file) {
+            return Ok(None);
+        }
+        let host = self.host_path(path)?;
+        let file = File::open(&host).map_err(|error| unchangeable(&host, "open", &error))?;
+        match flock(&file, how) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(unchangeable(&host, "flock", &errno.into())),
+        }
     }
 
     /// Replaces a file atomically and durably, and creates its parents: every reader finds either the old

@@ -206,27 +206,6 @@ fn a_failed_write_is_reported_and_leaves_no_reference_to_the_program() {
     assert!(!node.path("etc/criu").exists());
 }
 
-#[test]
-fn with_stay_it_uninstalls_on_sigterm() {
-    let node = NodeRoot::new();
-    let child = Command::new(common::binary())
-        .args(["install", "--stay", "--root"])
-        .arg(node.0.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let start = std::time::Instant::now();
-    while !node.names_premount(RUNC) {
-        assert!(start.elapsed().as_secs() < 60, "it does not install");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    node.assert_restores("waiting");
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(common::output_of(child).status.success());
-    assert!(node.files().is_empty());
-}
-
 /// If a change cannot be reported, half of it would be worse.
 #[test]
 fn a_change_that_cannot_be_reported_is_completed() {

@@ -7,5 +7,6 @@ mod hooks;
 mod install;
 mod odd_files;
 mod status;
+mod stay;
 mod uninstall;
 mod unwritable;

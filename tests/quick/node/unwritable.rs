@@ -54,8 +54,6 @@ fn read_only(path: &str) -> String {
 #[test]
 fn a_dry_run_predicts_what_a_read_only_file_system_refuses() {
     for (path, command) in [
-        ("usr", "install"),
-        ("usr/share/containers", "install"),
         ("etc", "install"),
         ("", "install"),
         ("usr", "uninstall"),
@@ -75,6 +73,123 @@ fn a_dry_run_predicts_what_a_read_only_file_system_refuses() {
         assert_eq!(node.all(), before, "{path} {command}");
         let real = in_namespace(&node, &read_only(path), command, false).unwrap();
         assert_predicted(&dry, &real, "Read-only file system (EROFS)");
+    }
+}
+
+/// As on Fedora CoreOS, bootc and Flatcar.
+#[test]
+fn where_usr_is_read_only_other_directories_are_used_and_found_again() {
+    for (there, read_only_too, program) in [
+        ("opt", "srv", "opt/premount/bin/premount"),
+        ("opt", "opt", "var/lib/premount/bin/premount"),
+    ] {
+        let node = NodeRoot::new();
+        for directory in [there, "srv", "usr", "var/lib", "etc/crio"] {
+            fs::create_dir_all(node.path(directory)).unwrap();
+        }
+        node.program("usr/bin/crio");
+        node.program("usr/bin/podman");
+        node.write(
+            "etc/crio/crio.conf",
+            "[crio.runtime]\nhooks_dir = [\"/srv\"]\n",
+        );
+        let before = node.all().into_keys().collect::<Vec<_>>();
+        let script = format!(
+            "mount --bind \"$2/{read_only_too}\" \"$2/{read_only_too}\" && \
+                              mount -o remount,bind,ro \"$2/{read_only_too}\" && {}",
+            read_only("usr")
+        );
+        let call = |command: &str, dry: bool| in_namespace(&node, &script, command, dry);
+        let Some(dry) = call("install", true) else {
+            return;
+        };
+        assert_eq!(dry.status, 0, "{dry:?}");
+        assert_eq!(node.all().into_keys().collect::<Vec<_>>(), before);
+        let said = call("install", false).unwrap();
+        assert_eq!(said.status, 0, "{said:?}");
+        assert_eq!(dry.stdout.lines().count(), said.stdout.lines().count());
+        let drop_in = "etc/crio/crio.conf.d/99-premount.conf";
+        let restart = format!("wrote /{drop_in}: restart CRI-O\n");
+        assert!(said.stdout.contains(&restart), "{said:?}");
+        assert!(
+            node.read(drop_in)
+                .contains("hooks_dir = [\"/srv\", \"/etc/containers/oci/hooks.d\"]\n")
+        );
+        assert!(node.path(program).is_file());
+        assert!(
+            node.read("etc/containers/oci/hooks.d/premount.json")
+                .contains(program)
+        );
+        assert!(
+            node.read(RUNC)
+                .ends_with(&format!("action-script /{program}\n"))
+        );
+        let again = call("install", false).unwrap();
+        assert_eq!(again.stdout, "nothing to do\n", "{again:?}");
+        let status = call("status", false).unwrap();
+        assert_eq!(status.status, 0, "{status:?}");
+        // Found as well by a process that sees /usr writable.
+        node.succeeds("status", &[]);
+        assert_eq!(node.succeeds("install", &[]), "nothing to do\n");
+        let removed = call("uninstall", false).unwrap();
+        assert_eq!(removed.status, 0, "{removed:?}");
+        // But for the directory that a running CRI-O watches.
+        let mut left: Vec<_> = node.all().into_keys().collect();
+        left.retain(|path| !path.starts_with(node.path("etc/containers")));
+        assert_eq!(left, before);
+    }
+}
+
+/// As the DaemonSet of packaging/kubernetes-read-only-usr has the node.
+#[test]
+fn where_all_but_some_directories_are_read_only_those_are_used() {
+    let node = NodeRoot::new();
+    let writable = [
+        "opt/premount/bin",
+        "etc/containers/oci/hooks.d",
+        "etc/crio",
+        "etc/criu",
+    ];
+    let bind = |path: &str| format!("mount --bind \"$2/{path}\" \"$2/{path}\"");
+    let mut mounts = vec![bind("")];
+    for path in writable {
+        fs::create_dir_all(node.path(path)).unwrap();
+        mounts.push(bind(path));
+    }
+    mounts.push("mount -o remount,bind,ro \"$2\"".to_owned());
+    mounts.push("exec \"$0\" \"$1\" $3 --root \"$2\"".to_owned());
+    let script = mounts.join(" && ");
+    node.program("usr/bin/crio");
+    let before = node.all().into_keys().collect::<Vec<_>>();
+    for command in ["install", "status", "uninstall"] {
+        let Some(ended) = in_namespace(&node, &script, command, false) else {
+            return;
+        };
+        assert_eq!(ended.status, 0, "{command}: {ended:?}");
+        let is_there = node.path("opt/premount/bin/premount").is_file();
+        assert_eq!(is_there, command != "uninstall", "{ended:?}");
+    }
+    assert_eq!(node.all().into_keys().collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn a_drop_in_of_somebody_elses_and_a_directory_that_cri_o_reads_stay_as_they_are() {
+    let drop_in = "etc/crio/crio.conf.d/99-premount.conf";
+    for text in [
+        "[crio.runtime]\nhooks_dir = [\"/srv\"]\n",
+        "[crio.runtime]\nhooks_dir = [\"/etc/containers/oci/hooks.d\", \"/run/containers/oci/hooks.d\"]\n",
+    ] {
+        let node = NodeRoot::new();
+        node.program("usr/bin/crio");
+        node.write(drop_in, text);
+        for command in ["install", "uninstall"] {
+            let Some(ended) = in_namespace(&node, &read_only("usr"), command, false) else {
+                return;
+            };
+            assert_eq!(ended.status, 0, "{ended:?}");
+            assert!(!ended.stdout.contains("/etc/crio"), "{ended:?}");
+            assert_eq!(node.read(drop_in), text);
+        }
     }
 }
 

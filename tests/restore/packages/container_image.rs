@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::HOOK;
-use super::machine::{SHARED, assert_same, listing, names_premount, readme, shell, succeeds};
+use super::machine::{assert_same, listing, names_premount, readme, shell, succeeds};
 use crate::Test;
 use crate::enter::{self, PREMOUNT, Root, With};
 
@@ -72,7 +72,7 @@ fn entry_point() {
     assert!(Path::new(PREMOUNT).is_file() && Path::new(HOOK).is_file() && names_premount());
     succeeds(&format!("{PREMOUNT} status"));
     succeeds(remove);
-    assert_same(&before, &SHARED[..4]);
+    assert_same(&before, &[]);
 }
 
 /// The labels of the image, by their names after `org.opencontainers.image.`.
@@ -257,12 +257,15 @@ fn daemonset() {
 pub fn manifests() -> Result<(), String> {
     let validator = std::env::var("PREMOUNT_VALIDATOR")
         .map_err(|_| "PREMOUNT_VALIDATOR is not set: run `make test`, which does".to_owned())?;
-    let built = enter::command(Root::Debian13, With::Packages)?
-        .args(["kustomize", "build", "/packaging/kubernetes"])
-        .output()
-        .expect("timeout and unshare");
-    assert!(built.status.success(), "{built:?}");
-    let built = String::from_utf8(built.stdout).unwrap();
+    let kustomized = |directory: &str| {
+        let output = enter::command(Root::Debian13, With::Packages)?
+            .args(["kustomize", "build", directory])
+            .output()
+            .expect("timeout and unshare");
+        assert!(output.status.success(), "{output:?}");
+        Ok::<_, String>(String::from_utf8(output.stdout).unwrap())
+    };
+    let built = kustomized("/packaging/kubernetes")?;
     let image = concat!("image: localhost/premount:", env!("CARGO_PKG_VERSION"));
     assert!(built.contains(image), "{built}");
     let validate = |text: &str| {
@@ -283,6 +286,22 @@ pub fn manifests() -> Result<(), String> {
     assert!(valid, "{said}");
     for resource in ["namespace/premount", "daemonset/premount"] {
         assert!(said.contains(resource), "{said}");
+    }
+    let overlay = kustomized("/packaging/kubernetes-read-only-usr")?;
+    assert!(validate(&overlay).0, "{:?}", validate(&overlay));
+    let mounts = overlay.matches("mountPath: /host/usr").count();
+    assert_eq!(mounts, 1, "/usr itself, read-only: {overlay}");
+    for path in [
+        "/opt/premount/bin",
+        "/etc/containers/oci/hooks.d",
+        "/etc/crio",
+    ] {
+        for line in [
+            format!("mountPath: /host{path}\n"),
+            format!("path: {path}\n"),
+        ] {
+            assert!(overlay.contains(&line), "{line}: {overlay}");
+        }
     }
     let (valid, said) = validate(&built.replace("tolerations:", "toleration:"));
     assert!(!valid && said.contains("toleration"), "{said}");

@@ -92,11 +92,9 @@ pub fn listing() -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// Directories that belong to all who put something into them: `premount uninstall` leaves the first
-/// four, and the rpm the last four, which are of the distribution's own packages where rpm is at home.
-pub const SHARED: [&str; 6] = [
-    "/usr/libexec/oci",
-    "/usr/libexec/oci/hooks.d",
+/// Directories that belong to all who put something into them: the rpm leaves them, which are of the
+/// distribution's own packages where rpm is at home.
+pub const SHARED: [&str; 4] = [
     "/usr/share/containers/oci",
     "/usr/share/containers/oci/hooks.d",
     "/usr/share/licenses",
