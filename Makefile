@@ -130,7 +130,7 @@ deny:
 	cargo deny check
 
 # What the tests and the demo need from the system, as COMMAND:PACKAGE. As root on Debian, it is installed.
-TOOLS := cc:gcc debootstrap:debootstrap python3:python3 strace:strace unshare:util-linux valgrind:valgrind
+TOOLS := cc:gcc debootstrap:debootstrap git:git python3:python3 strace:strace unshare:util-linux valgrind:valgrind
 # What the benchmarks need as well, for the baselines.
 BENCH_TOOLS := bash:bash jq:jq
 .PHONY: tools

@@ -65,8 +65,10 @@ fn commands() -> BTreeMap<String, BTreeSet<String>> {
     commands
 }
 
-/// What fish and zsh offer to a user who has typed `line`.
-const SHELLS: [(&str, fn(&str) -> String); 2] = [
+/// What a shell offers to a user who has typed a line.
+type Ask = fn(&str) -> String;
+/// The shells that are asked, and how.
+const SHELLS: [(&str, Ask); 2] = [
     ("fish", |line| {
         succeeds(&format!(
             "fish --command \"complete --do-complete '{line}'\""
