@@ -21,6 +21,8 @@ REMAPPED := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 CARGO = RUSTFLAGS="$(STATIC)" RUSTDOCFLAGS="$(STATIC)" cargo
 FLAGS = --locked --target $(HOST)
 ROOTS := target/e2e
+# What checks the packages; the name says what is in it, so that it is made anew if that changes.
+CHECKS := $(ROOTS)/debian-13-fish-lintian-zsh
 CARGO_DEB := target/tools/cargo-deb-3.8.0/bin/cargo-deb
 CARGO_GENERATE_RPM := target/tools/cargo-generate-rpm-0.21.1/bin/cargo-generate-rpm
 CARGO_MUTANTS := target/tools/cargo-mutants-25.3.1/bin/cargo-mutants
@@ -128,7 +130,7 @@ deny:
 	cargo deny check
 
 # What the tests and the demo need from the system, as COMMAND:PACKAGE. As root on Debian, it is installed.
-TOOLS := cc:gcc debootstrap:debootstrap python3:python3 strace:strace unshare:util-linux valgrind:valgrind
+TOOLS := cc:gcc debootstrap:debootstrap git:git python3:python3 strace:strace unshare:util-linux valgrind:valgrind
 # What the benchmarks need as well, for the baselines.
 BENCH_TOOLS := bash:bash jq:jq
 .PHONY: tools
@@ -149,7 +151,7 @@ tools:
 # The root file systems for the restores. Without root they are neither built nor used, and the tests say so.
 .PHONY: roots
 roots: tools
-	@if [ "$$(id -u)" = 0 ]; then $(MAKE) $(ROOTS)/debian-13 $(ROOTS)/debian-13-sid; fi
+	@if [ "$$(id -u)" = 0 ]; then $(MAKE) $(ROOTS)/debian-13 $(ROOTS)/debian-13-sid $(CHECKS); fi
 
 .PHONY: $(ROOTS)/debian-13
 $(ROOTS)/debian-13: tools
@@ -158,6 +160,10 @@ $(ROOTS)/debian-13: tools
 .PHONY: $(ROOTS)/debian-13-sid
 $(ROOTS)/debian-13-sid: $(ROOTS)/debian-13
 	@tests/root.sh $@ sid $(ROOTS)/debian-13
+
+.PHONY: $(CHECKS)
+$(CHECKS): $(ROOTS)/debian-13
+	@tests/root.sh $@ trixie $(ROOTS)/debian-13 "$(subst -, ,$(CHECKS:$(ROOTS)/debian-13-%=%))"
 
 .PHONY: clean
 clean:

@@ -4,7 +4,7 @@
 #
 #   packages.sh DIRECTORY RELEASE TARGET CARGO-DEB CARGO-GENERATE-RPM
 #
-# The same sources and the same program give the same bytes, wherever, when and by whom they are packaged.
+# The same sources and the same program give the same bytes, wherever and whenever they are packaged.
 set -eu
 umask 022
 export LC_ALL=C
@@ -22,9 +22,12 @@ architecture=${target%%-*}
 name=premount-$version-$architecture-linux
 program=target/$target/release/premount
 generated=target/generated
+in_repository() {
+    [ -e .git ] && command -v git >/dev/null
+}
 # All files get the time of the last commit or, without a repository, the date of the man page.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(
-    if [ -e .git ]; then
+    if in_repository; then
         git log -1 --format=%ct
     else
         date -u -d "$(sed -n 's/^const DATE: &str = "\(.*\)";/\1/p' packaging/generate.rs)" +%s
@@ -33,7 +36,7 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(
 export SOURCE_DATE_EPOCH
 created=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 revision=
-if [ -e .git ]; then
+if in_repository; then
     revision=$(git rev-parse HEAD)
     git diff --quiet HEAD || revision=$revision-dirty
 fi
@@ -65,8 +68,8 @@ rm -r "$packages/rpm"
 # The tarball: its contents are installed with `premount install`, as the README says.
 mkdir -p "$packages/$name"
 cp "$program" "$generated/premount.8" "$generated/premount.bash" \
-    "$generated/_premount" "$generated/premount.fish" "$generated/premount.cdx.json" LICENSE README.md CHANGELOG.md SECURITY.md \
-    "$packages/$name"
+    "$generated/_premount" "$generated/premount.fish" "$generated/premount.cdx.json" LICENSE README.md \
+    CHANGELOG.md SECURITY.md "$packages/$name"
 cp -r docs hooks.d "$packages/$name"
 mkdir "$packages/$name/criu"
 cp packaging/criu/*.conf "$packages/$name/criu"

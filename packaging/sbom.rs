@@ -16,7 +16,7 @@ use std::error::Error;
 use std::io::{Read, Write};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 #[derive(Deserialize)]
 struct Lock {
@@ -109,16 +109,19 @@ fn bill(
         let checksum = locked.and_then(|locked| locked.checksum.as_ref());
         let checksum = checksum.ok_or_else(|| format!("{}: no checksum in Cargo.lock", id.0))?;
         let mut component = describe(*id, "library", package.licence)?;
-        component["hashes"] = json!([{"alg": "SHA-256", "content": checksum}]);
-        component["scope"] = json!(if package.linked {
+        let hashes = json!([{"alg": "SHA-256", "content": checksum}]);
+        let scope = if package.linked {
             "required"
         } else {
             "excluded"
-        });
+        };
+        component.insert("hashes".to_owned(), hashes);
+        component.insert("scope".to_owned(), json!(scope));
         components.push(component);
     }
     let mut described = describe(program, "application", env!("CARGO_PKG_LICENSE"))?;
-    described["description"] = json!(env!("CARGO_PKG_DESCRIPTION"));
+    let description = json!(env!("CARGO_PKG_DESCRIPTION"));
+    described.insert("description".to_owned(), description);
     Ok(json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
         "bomFormat": "CycloneDX",
@@ -138,20 +141,24 @@ fn bill(
     }))
 }
 
-fn describe(id: Id<'_>, kind: &str, licence: &str) -> Result<Value, String> {
+fn describe(id: Id<'_>, kind: &str, licence: &str) -> Result<Map<String, Value>, String> {
     if licence.is_empty() {
         return Err(format!("{}: no licence", id.0));
     }
     // Some still separate alternatives as they did before there were expressions.
     let licence = licence.replace('/', " OR ");
-    Ok(json!({
-        "type": kind,
-        "bom-ref": reference(id),
-        "name": id.0,
-        "version": id.1,
-        "licenses": [{"expression": licence}],
-        "purl": reference(id),
-    }))
+    let fields = [
+        ("type", json!(kind)),
+        ("bom-ref", json!(reference(id))),
+        ("name", json!(id.0)),
+        ("version", json!(id.1)),
+        ("licenses", json!([{"expression": licence}])),
+        ("purl", json!(reference(id))),
+    ];
+    Ok(fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect())
 }
 
 /// The package's URL, which also identifies it in the bill. premount itself is in no registry.

@@ -22,16 +22,19 @@ pub enum Root {
     Debian13,
     /// Debian 13 with the runtimes and the CRIU of Debian sid: crun reads /etc/criu/crun.conf.
     Sid,
+    /// Debian 13 with other shells than bash, and with lintian: for the packages.
+    Checks,
 }
 
 impl Root {
-    /// All of them.
+    /// All that have runtimes to compare.
     pub const ALL: [Self; 2] = [Self::Debian13, Self::Sid];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Debian13 => "debian-13",
             Self::Sid => "debian-13-sid",
+            Self::Checks => "debian-13-fish-lintian-zsh",
         }
     }
 

@@ -377,7 +377,7 @@ pub fn tests() -> Vec<Test> {
                 }));
             };
             match root {
-                Root::Debian13 => {
+                Root::Debian13 | Root::Checks => {
                     add("a_read_only_rootfs_without_tmp", |host| {
                         read_only_rootfs(host, false);
                     });

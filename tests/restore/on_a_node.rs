@@ -179,7 +179,7 @@ fn file_for_crun(root: Root) {
     let named = |path: &str| fs::read_to_string(path).unwrap_or_default().contains(LINE);
     let said = succeeds(&["install"]);
     match root {
-        Root::Debian13 => assert!(named(DEFAULT) && !named(RUNC), "{said}"),
+        Root::Debian13 | Root::Checks => assert!(named(DEFAULT) && !named(RUNC), "{said}"),
         // crun reads runc's file where it has none, and one of premount's would hide it.
         Root::Sid => assert!(named(RUNC) && !Path::new(CRUN).exists(), "{said}"),
     }

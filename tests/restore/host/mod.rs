@@ -262,7 +262,7 @@ impl Host {
         match (self.runtime, self.root) {
             (Runtime::Runc, _) => "/etc/criu/runc.conf",
             (Runtime::Crun, Root::Sid) => "/etc/criu/crun.conf",
-            (Runtime::Crun, Root::Debian13) => "/etc/criu/default.conf",
+            (Runtime::Crun, Root::Debian13 | Root::Checks) => "/etc/criu/default.conf",
         }
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is in the packages: the order of their files, their checksums, the man page and the completions.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
 use super::HOOK;
 use super::machine::succeeds;
 use crate::enter::{PACKAGES, PREMOUNT};
@@ -41,19 +44,80 @@ pub fn checksums() {
     }
 }
 
+/// Each command of the installed premount, and its options, as it names them itself.
+fn commands() -> BTreeMap<String, BTreeSet<String>> {
+    let help = succeeds("premount --help");
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help");
+    let commands = names.map(|name| {
+        let help = succeeds(&format!("premount {name} --help"));
+        let options = help
+            .split_whitespace()
+            .filter(|word| word.starts_with("--") && !word.contains('='))
+            .map(|word| word.trim_end_matches([',', '.', ';', ':', ')']).to_owned());
+        (name.to_owned(), options.collect())
+    });
+    let commands: BTreeMap<String, BTreeSet<String>> = commands.collect();
+    assert!(commands["install"].contains("--dry-run"), "{commands:?}");
+    commands
+}
+
+/// What a shell offers to a user who has typed a line.
+type Ask = fn(&str) -> String;
+/// The shells that are asked, and how.
+const SHELLS: [(&str, Ask); 2] = [
+    ("fish", |line| {
+        succeeds(&format!(
+            "fish --command \"complete --do-complete '{line}'\""
+        ))
+    }),
+    ("zsh", |line| {
+        succeeds(&format!("zsh -f /w/completions.zsh '{line}'"))
+    }),
+];
+
+/// These shells find the completions by themselves where the package puts them. (bash: `documents`.)
+pub fn completions() {
+    fs::create_dir_all("/w").unwrap();
+    fs::write("/w/completions.zsh", include_str!("../../completions.zsh")).unwrap();
+    let offers = |said: &str, word: &str| said.split_whitespace().any(|offered| offered == word);
+    for (shell, ask) in SHELLS {
+        let said = ask("premount ");
+        assert!(
+            !offers(&said, "install"),
+            "{shell}, without the package: {said}"
+        );
+    }
+    succeeds(&format!("dpkg -i {PACKAGES}/premount_*.deb"));
+    let commands = commands();
+    for (shell, ask) in SHELLS {
+        let said = ask("premount ");
+        for (command, options) in &commands {
+            assert!(offers(&said, command), "{shell}: {command}: {said}");
+            let said = ask(&format!("premount {command} --"));
+            for option in options {
+                assert!(offers(&said, option), "{shell}: {option}: {said}");
+            }
+        }
+    }
+}
+
+/// lintian finds no error but those that packaging/deb/lintian-overrides gives a reason for.
+pub fn lintian() {
+    let lintian =
+        format!("lintian --allow-root --no-cfg --fail-on error {PACKAGES}/premount_*.deb");
+    let said = succeeds(&lintian);
+    assert!(!said.contains("E:") && !said.contains("override"), "{said}");
+}
+
 pub fn documents() {
     succeeds(&format!("dpkg -i {PACKAGES}/premount_*.deb"));
     let page = "/usr/share/man/man8/premount.8.gz";
     assert_eq!(succeeds(&format!("mandoc -T lint -W warning {page}")), "");
     let text = succeeds(&format!("mandoc -T ascii {page} | sed 's/.\x08//g'"));
-    let help = succeeds("premount --help");
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<&str> = commands
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .collect();
-    assert!(commands.contains(&"install"), "{help}");
     let completions = "/usr/share/bash-completion/completions/premount";
     let words = |line: &str| {
         succeeds(&format!(
@@ -61,18 +125,13 @@ pub fn documents() {
              _premount premount \"\" x; echo ${{COMPREPLY[@]}}'"
         ))
     };
-    for command in commands {
+    for (command, options) in commands() {
         assert!(text.contains(&format!("premount {command}\n")), "{command}");
-        assert!(words("premount").contains(command), "{command}");
-        let help = succeeds(&format!("premount {command} --help"));
-        let options = help
-            .split_whitespace()
-            .filter(|word| word.starts_with("--"));
-        for option in options.filter(|word| !word.contains('=')) {
-            let option = option.trim_end_matches([',', '.', ';', ':', ')']);
-            assert!(text.contains(option), "{command} {option}: {text}");
+        assert!(words("premount").contains(&command), "{command}");
+        for option in options {
+            assert!(text.contains(&option), "{command} {option}: {text}");
             assert!(
-                words(&format!("premount {command}")).contains(option),
+                words(&format!("premount {command}")).contains(&option),
                 "{command} {option}"
             );
         }

@@ -18,7 +18,7 @@ use crate::Test;
 use crate::enter::{NEXT_PACKAGES, PACKAGES, PREMOUNT, Root};
 use crate::host::{Host, Runtime, SOURCES, Trigger};
 
-use contents::{checksums, documents, order};
+use contents::{checksums, completions, documents, lintian, order};
 use machine::{
     SHARED, assert_same, criu_files, listing, names_premount, prepare_rpm, readme, shell, succeeds,
 };
@@ -75,6 +75,14 @@ pub fn tests() -> Vec<Test> {
     for (name, body) in more {
         let name = format!("packages::{name}");
         tests.push(Test::of_packages(Root::Debian13, &name, body));
+    }
+    let checks: [(&str, fn()); 2] = [
+        ("fish_and_zsh_complete_commands_and_options", completions),
+        ("deb::lintian_finds_no_error", lintian),
+    ];
+    for (name, body) in checks {
+        let name = format!("packages::{name}");
+        tests.push(Test::of_packages(Root::Checks, &name, body));
     }
     tests.extend(container_image::tests());
     tests
