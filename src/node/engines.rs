@@ -84,11 +84,9 @@ pub fn find(files: &Files) -> Result<Vec<Engine>, Error> {
     let mut engines = Vec::new();
     engines.extend(cri_o(files)?);
     engines.extend(podman(files)?);
-    for program in programs::find(files, "containerd", &[])?
-        .into_iter()
-        .take(1)
-    {
-        engines.push(Engine::new(program, &[]));
+    for name in ["containerd", "dockerd"] {
+        let program = programs::find(files, name, &[])?.into_iter().next();
+        engines.extend(program.map(|program| Engine::new(program, &[])));
     }
     Ok(engines)
 }

@@ -266,6 +266,7 @@ pub fn label(program: &Program) -> String {
         "criu" => "CRIU",
         "crio" => "CRI-O",
         "podman" => "Podman",
+        "dockerd" => "Docker",
         name => name,
     };
     match &program.version {

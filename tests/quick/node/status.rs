@@ -288,3 +288,20 @@ fn podmans_hook_directories_can_be_appended_to() {
         "{said}"
     );
 }
+
+/// Engines that have no directories of hooks are listed, too: they need the action script.
+#[test]
+fn status_lists_engines_without_hooks() {
+    let node = NodeRoot::new();
+    for name in ["containerd", "dockerd"] {
+        node.program(&format!("usr/bin/{name}"));
+    }
+    node.succeeds("install", &[]);
+    let said = node.succeeds("status", &[]);
+    for line in [
+        "containerd at /usr/bin/containerd: reads no hooks; needs the action script\n",
+        "Docker at /usr/bin/dockerd: reads no hooks; needs the action script\n",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+}
